@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Copyright the varve authors */
+
+/* A session record: everything that is needed to end what a start set up, written durably before the
+ * start does anything. sessions/ID.session, a key file. The live owner of a record holds the
+ * lock "session-ID"; a record whose lock is free was left behind.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <gio/gio.h>
+
+#include "state/lock.h"
+#include "state/state-dir.h"
+
+#define VARVE_RECORD_VERSION 1
+
+typedef enum {
+  VARVE_PHASE_STARTING, /* the start may have been made in part, the guest may stand still for it */
+  VARVE_PHASE_STARTED,
+  VARVE_PHASE_ENDING,   /* copied; the snapshot is being taken down, or has been */
+} VarvePhase;
+
+typedef struct {
+  char *name;         /* disk */
+  char *since;        /* bitmap that is read, or NULL */
+  char *scratch;      /* path of the scratch image, or NULL */
+  bool checkpoint;    /* this disk gets the new bitmap */
+} VarveRecordDisk;
+
+typedef struct {
+  char *id;           /* session = run id, 16 hex; every name on the hypervisor's side has it */
+  VarvePhase phase;
+  char *uri;          /* of the domain */
+  char *domain;
+  char *uuid;
+  char *owner;
+  char *backup;
+  char *checkpoint;   /* tentative, or NULL */
+  char *store;        /* STORE argument, or NULL */
+  char *strategy;     /* driver's word, set by the start */
+  char *directory;    /* with the sockets */
+  char *socket;       /* NBD socket, or NULL */
+  bool was_running;   /* before the start */
+  bool frozen;        /* file systems were frozen by us: thaw */
+  bool kept;          /* the checkpoint is committed */
+  int64_t started;    /* unix seconds */
+  GPtrArray *disks;   /* of VarveRecordDisk */
+  GPtrArray *images;  /* of VarveImage-like strings "disk\npath\nformat\nkey_file": how a stopped domain was opened */
+} VarveRecord;
+
+VarveRecord *varve_record_new (const char *id);
+void varve_record_free (VarveRecord *record);
+VarveRecordDisk *varve_record_add_disk (VarveRecord *record, const char *name);
+
+/* Durable: replaces the file of this id. */
+bool varve_record_save (const VarveRecord *record, const VarveStateDir *dir, GError **error);
+bool varve_record_unlink (const VarveRecord *record, const VarveStateDir *dir, GError **error);
+
+/* One record; refuses what is not well formed (a name with a slash, an unknown version). */
+VarveRecord *varve_record_load (const VarveStateDir *dir, const char *id, GError **error);
+/* Ids of all records, oldest first. (transfer full) array of strings. */
+GPtrArray *varve_record_list (const VarveStateDir *dir, GError **error);
+
+/* Bytes in memory, for tests and the fuzzer. */
+char *varve_record_format (const VarveRecord *record);
+VarveRecord *varve_record_parse (const char *data, size_t length, GError **error);
+
+G_DEFINE_AUTOPTR_CLEANUP_FUNC (VarveRecord, varve_record_free)

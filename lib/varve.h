@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Copyright the varve authors */
+
+/**
+ * varve.h: everything that libvarve offers.
+ *
+ * varve backs up and restores the disks of QEMU/KVM virtual machines over NBD. A job document says
+ * what to do (VarveJob), a run does it (VarveRun), a store keeps the result (VarveStore).
+ */
+#pragma once
+
+#include "varve-error.h"
+#include "varve-event.h"
+#include "varve-job.h"
+#include "varve-store.h"
+#include "varve-run.h"
