@@ -29,6 +29,14 @@ typedef struct {
   bool checkpoint;    /* this disk gets the new bitmap */
 } VarveRecordDisk;
 
+/* An image of a stopped domain, as it was opened: none of it can be asked from a hypervisor later. */
+typedef struct {
+  char *disk;
+  char *path;         /* absolute */
+  char *format;
+  char *key_file;     /* LUKS, absolute, or NULL */
+} VarveRecordImage;
+
 typedef struct {
   char *id;           /* session = run id, 16 hex; every name on the hypervisor's side has it */
   VarvePhase phase;
@@ -47,12 +55,15 @@ typedef struct {
   bool kept;          /* the checkpoint is committed */
   int64_t started;    /* unix seconds */
   GPtrArray *disks;   /* of VarveRecordDisk */
-  GPtrArray *images;  /* of VarveImage-like strings "disk\npath\nformat\nkey_file": how a stopped domain was opened */
+  GPtrArray *images;  /* of VarveRecordImage: how a stopped domain was opened */
 } VarveRecord;
 
 VarveRecord *varve_record_new (const char *id);
 void varve_record_free (VarveRecord *record);
+/* Both return what they added; it belongs to @record. @key_file may be NULL. */
 VarveRecordDisk *varve_record_add_disk (VarveRecord *record, const char *name);
+VarveRecordImage *varve_record_add_image (VarveRecord *record, const char *disk, const char *path,
+                                          const char *format, const char *key_file);
 
 /* Durable: replaces the file of this id. */
 bool varve_record_save (const VarveRecord *record, const VarveStateDir *dir, GError **error);
