@@ -122,8 +122,8 @@ try_mount (Fixture *f, bool bind)
   g_autofree char *kept = g_build_filename (f->sub, "kept", NULL);
   g_autoptr (GError) error = NULL;
 
-  if (unshare (CLONE_NEWNS) < 0 || mount (NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
-      mount (bind ? f->precious : "none", f->sub, "tmpfs", bind ? MS_BIND : 0, NULL) < 0)
+  if (unshare (CLONE_NEWNS) < 0 || mount ("none", "/", "none", MS_REC | MS_PRIVATE, "") < 0 ||
+      mount (bind ? f->precious : "none", f->sub, "tmpfs", bind ? MS_BIND : 0, "") < 0)
     return 77;
   g_assert_true (g_file_set_contents (kept, "x", 1, NULL));
   g_assert_false (varve_remove_tree (f->tree, &error));
