@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Copyright the varve authors */
 
-/* Locks that die with their holder: an open file description lock on locks/NAME.lock, whose text says who
- * holds it. */
+/* Locks that die with their holder: an open file description lock on locks/NAME.lock, whose text
+ * says who holds it. */
 #pragma once
 
 #include "state/state-dir.h"
@@ -10,8 +10,8 @@
 typedef struct VarveLock VarveLock;
 
 /* @what names the thing for messages ("domain 'web01'"), @holder is stored in the file ("backup
- * 20261121T…, pid 4711"). Held by another: waits up to @wait_s seconds, then VARVE_ERROR_BUSY with the
- * holder's words. @name is turned into a safe file name. */
+ * 20261121T…, pid 4711"). Held by another: waits up to @wait_s seconds, then VARVE_ERROR_BUSY with
+ * the holder's words. @name is turned into a safe file name. */
 VarveLock *varve_lock_take (const VarveStateDir *dir, const char *name, const char *what,
                             const char *holder, unsigned wait_s, GCancellable *cancellable,
                             GError **error);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Copyright the varve authors */
 
-/* A session record: everything that is needed to end what a start set up, written durably before the
- * start does anything. sessions/ID.session, a key file. The live owner of a record holds the
+/* A session record: everything that is needed to end what a start set up, written durably before
+ * the start does anything. sessions/ID.session, a key file. The live owner of a record holds the
  * lock "session-ID"; a record whose lock is free was left behind.
  */
 #pragma once
@@ -19,40 +19,52 @@
 typedef enum {
   VARVE_PHASE_STARTING, /* the start may have been made in part, the guest may stand still for it */
   VARVE_PHASE_STARTED,
-  VARVE_PHASE_ENDING,   /* copied; the snapshot is being taken down, or has been */
+  VARVE_PHASE_ENDING, /* copied; the snapshot is being taken down, or has been */
 } VarvePhase;
 
 typedef struct {
-  char *name;         /* disk */
-  char *since;        /* bitmap that is read, or NULL */
-  char *scratch;      /* path of the scratch image, or NULL */
-  bool checkpoint;    /* this disk gets the new bitmap */
+  char *name;      /* disk */
+  char *since;     /* bitmap that is read, or NULL */
+  char *scratch;   /* path of the scratch image, or NULL */
+  bool checkpoint; /* this disk gets the new bitmap */
 } VarveRecordDisk;
 
+/* An image of a stopped domain, as it was opened: none of it can be asked from a hypervisor later.
+ */
 typedef struct {
-  char *id;           /* session = run id, 16 hex; every name on the hypervisor's side has it */
+  char *disk;
+  char *path; /* absolute */
+  char *format;
+  char *key_file; /* LUKS, absolute, or NULL */
+} VarveRecordImage;
+
+typedef struct {
+  char *id; /* session = run id, 16 hex; every name on the hypervisor's side has it */
   VarvePhase phase;
-  char *uri;          /* of the domain */
+  char *uri; /* of the domain */
   char *domain;
   char *uuid;
   char *owner;
   char *backup;
-  char *checkpoint;   /* tentative, or NULL */
-  char *store;        /* STORE argument, or NULL */
-  char *strategy;     /* driver's word, set by the start */
-  char *directory;    /* with the sockets */
-  char *socket;       /* NBD socket, or NULL */
-  bool was_running;   /* before the start */
-  bool frozen;        /* file systems were frozen by us: thaw */
-  bool kept;          /* the checkpoint is committed */
-  int64_t started;    /* unix seconds */
-  GPtrArray *disks;   /* of VarveRecordDisk */
-  GPtrArray *images;  /* of VarveImage-like strings "disk\npath\nformat\nkey_file": how a stopped domain was opened */
+  char *checkpoint;  /* tentative, or NULL */
+  char *store;       /* STORE argument, or NULL */
+  char *strategy;    /* driver's word, set by the start */
+  char *directory;   /* with the sockets */
+  char *socket;      /* NBD socket, or NULL */
+  bool was_running;  /* before the start */
+  bool frozen;       /* file systems were frozen by us: thaw */
+  bool kept;         /* the checkpoint is committed */
+  int64_t started;   /* unix seconds */
+  GPtrArray *disks;  /* of VarveRecordDisk */
+  GPtrArray *images; /* of VarveRecordImage: how a stopped domain was opened */
 } VarveRecord;
 
 VarveRecord *varve_record_new (const char *id);
 void varve_record_free (VarveRecord *record);
+/* Both return what they added; it belongs to @record. @key_file may be NULL. */
 VarveRecordDisk *varve_record_add_disk (VarveRecord *record, const char *name);
+VarveRecordImage *varve_record_add_image (VarveRecord *record, const char *disk, const char *path,
+                                          const char *format, const char *key_file);
 
 /* Durable: replaces the file of this id. */
 bool varve_record_save (const VarveRecord *record, const VarveStateDir *dir, GError **error);

@@ -38,7 +38,8 @@ varve_round_down (uint64_t n, uint64_t align)
   return n & ~(align - 1);
 }
 
-/* @align is a power of two; n ≤ UINT64_MAX - align. Sizes of disks are below 2^63, so this holds. */
+/* @align is a power of two; n ≤ UINT64_MAX - align. Sizes of disks are below 2^63, so this holds.
+ */
 static inline uint64_t
 varve_round_up (uint64_t n, uint64_t align)
 {

@@ -14,7 +14,8 @@
 
 bool varve_throw (GError **error, VarveError code, const char *format, ...) G_GNUC_PRINTF (3, 4);
 
-/* As varve_throw, with ": " and the text of errno @errnum behind the message. ENOSPC and EDQUOT turn
+/* As varve_throw, with ": " and the text of errno @errnum behind the message. ENOSPC and EDQUOT
+ * turn
  * @code into VARVE_ERROR_NO_SPACE whatever the caller passed. */
 bool varve_throw_errno (GError **error, VarveError code, int errnum, const char *format, ...)
     G_GNUC_PRINTF (4, 5);
@@ -22,7 +23,8 @@ bool varve_throw_errno (GError **error, VarveError code, int errnum, const char 
 /* Put "…: " in front of an error that is on its way up. Always returns false. */
 bool varve_prefix (GError **error, const char *format, ...) G_GNUC_PRINTF (2, 3);
 
-/* Keep the first error of several: moves *@from into *@into when that is still unset, else frees it. */
+/* Keep the first error of several: moves *@from into *@into when that is still unset, else frees
+ * it. */
 void varve_keep_first (GError **into, GError **from);
 
 bool varve_error_matches (const GError *error, VarveError code);

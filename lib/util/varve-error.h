@@ -8,8 +8,8 @@
 G_BEGIN_DECLS
 
 /**
- * VARVE_ERROR: the one error domain of libvarve. A #GCancellable that fires gives G_IO_ERROR_CANCELLED
- * instead, as everywhere in GLib.
+ * VARVE_ERROR: the one error domain of libvarve. A #GCancellable that fires gives
+ * G_IO_ERROR_CANCELLED instead, as everywhere in GLib.
  *
  * Since: 0.1
  */

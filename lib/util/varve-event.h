@@ -32,14 +32,14 @@ typedef enum {
 } VarveEventType;
 
 /**
- * VarveEvent: one thing that happened. Fields that an event type does not name are %NULL or 0; all of
- * it belongs to the library and is valid during the callback only. Sizes are bytes.
+ * VarveEvent: one thing that happened. Fields that an event type does not name are %NULL or 0; all
+ * of it belongs to the library and is valid during the callback only. Sizes are bytes.
  *
  * Since: 0.1
  */
 typedef struct {
   VarveEventType type;
-  const char *action;   /* "backup", "restore", "recover" … */
+  const char *action; /* "backup", "restore", "recover" … */
   const char *domain;
   const char *disk;
   const char *backup;   /* backup id */
