@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Copyright the varve authors */
+
+/* The fields of a job's actions, for run/. One struct a document element; what is not given has its
+ * default, so that a reader needs no second look at the document. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "job/varve-job.h"
+
+typedef struct {
+  char *name;
+  bool backup;      /* backup='no': left out */
+  char *qdev;       /* bare QEMU: qdev id or path, or node name, when the name is not one */
+  char *image_path; /* <image file= format= key-file=>: how to open it when the domain is off; or NULL */
+  char *image_format;
+  char *image_key_file;
+} VarveJobDisk;
+
+typedef struct {
+  char *name;   /* of the action, or NULL */
+  char *domain;
+  char *uri;
+  char *uuid;   /* or NULL */
+  char *owner;  /* label, or NULL: the job's name */
+  char *store;  /* STORE string: "images:/srv/backup" */
+  GPtrArray *disks;   /* of VarveJobDisk; empty: all */
+  char *incremental;  /* "auto", "never", or a checkpoint */
+  bool quiesce;       /* asked for */
+  bool quiesce_required;
+  unsigned quiesce_timeout; /* seconds, default 20 */
+  unsigned write_timeout;   /* <guard write-timeout>: 1..4, default 4 */
+  uint64_t scratch_limit;   /* bytes, 0: none given */
+  bool pause_never;         /* <guard pause='never'> */
+  char *scratch_directory;  /* <scratch directory=>, or NULL */
+  uint64_t speed;           /* bytes per second, 0: no limit; <speed unit=> */
+  unsigned wait;            /* seconds */
+  unsigned keep;            /* committed checkpoints kept, 1..8, default 2; <checkpoints keep='2'/> */
+  unsigned max_chain;       /* <images max-chain='60'> */
+} VarveBackupDef;
+
+typedef struct {
+  char *name; /* disk */
+  char *path;
+  char *format;
+} VarveRestoreDisk;
+
+typedef struct {
+  char *name; /* of the action, or NULL */
+  char *store;
+  char *backup;
+  GPtrArray *disks; /* of VarveRestoreDisk */
+  char *directory;  /* or NULL */
+  char *directory_format;
+  bool force;
+} VarveRestoreDef;
+
+const VarveBackupDef *varve_backup_action_def (VarveBackupAction *action);
+const VarveRestoreDef *varve_restore_action_def (VarveRestoreAction *action);

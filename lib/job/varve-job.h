@@ -1,0 +1,202 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Copyright the varve authors */
+
+#pragma once
+
+#include <gio/gio.h>
+
+#include "varve-error.h"
+
+G_BEGIN_DECLS
+
+/**
+ * VarveJob: a job document: a name and its actions, in order. It is a document only: nothing is
+ * looked up, opened or changed by it.
+ *
+ * Since: 0.1
+ */
+#define VARVE_TYPE_JOB (varve_job_get_type ())
+VARVE_API G_DECLARE_FINAL_TYPE (VarveJob, varve_job, VARVE, JOB, GObject)
+
+/**
+ * VarveBackupAction: one `<backup>` of a job.
+ *
+ * Since: 0.1
+ */
+#define VARVE_TYPE_BACKUP_ACTION (varve_backup_action_get_type ())
+VARVE_API G_DECLARE_FINAL_TYPE (VarveBackupAction, varve_backup_action, VARVE, BACKUP_ACTION, GObject)
+
+/**
+ * VarveRestoreAction: one `<restore>` of a job.
+ *
+ * Since: 0.1
+ */
+#define VARVE_TYPE_RESTORE_ACTION (varve_restore_action_get_type ())
+VARVE_API G_DECLARE_FINAL_TYPE (VarveRestoreAction, varve_restore_action, VARVE, RESTORE_ACTION, GObject)
+
+/**
+ * varve_job_new: an empty job.
+ * @name: its name: [A-Za-z0-9_.-], at most 64 bytes
+ *
+ * Returns: (transfer full): the job
+ * Since: 0.1
+ */
+VARVE_API VarveJob *varve_job_new (const char *name);
+
+/**
+ * varve_job_load: reads a job document. The reader takes no network, no external entity, no document over
+ * 1 MiB, and does not rely on the schema having been run.
+ * @path: the file
+ *
+ * Errors: %VARVE_ERROR_DOCUMENT with file, line and what was expected.
+ * Returns: (transfer full) (nullable): the job
+ * Since: 0.1
+ */
+VARVE_API VarveJob *varve_job_load (const char *path, GError **error);
+
+/**
+ * varve_job_parse: as varve_job_load(), from memory.
+ * @data: the document
+ * @length: its bytes
+ * @name: what messages call it
+ *
+ * Returns: (transfer full) (nullable): the job
+ * Since: 0.1
+ */
+VARVE_API VarveJob *varve_job_parse (const char *data, gsize length, const char *name, GError **error);
+
+/**
+ * varve_job_validate: checks a document against the RelaxNG schema, then reads it.
+ * @path: the file
+ * @schema: (nullable): the schema file; %NULL: the installed one
+ * @out_problems: (out) (transfer container) (element-type utf8): "FILE:LINE: what is wrong", all of them;
+ *   empty when the document is valid
+ *
+ * Returns: %FALSE only when the document or the schema could not be read at all
+ * Since: 0.1
+ */
+VARVE_API gboolean varve_job_validate (const char *path, const char *schema, GPtrArray **out_problems,
+                                       GError **error);
+
+/**
+ * varve_job_to_xml: the document that gives this job.
+ *
+ * Returns: (transfer full): XML
+ * Since: 0.1
+ */
+VARVE_API char *varve_job_to_xml (VarveJob *job);
+
+/** varve_job_get_name: Returns: (transfer none): the job's name. Since: 0.1 */
+VARVE_API const char *varve_job_get_name (VarveJob *job);
+
+/**
+ * varve_job_get_actions: the actions in order, each a VarveBackupAction or VarveRestoreAction.
+ *
+ * Returns: (transfer none) (element-type GObject): the actions
+ * Since: 0.1
+ */
+VARVE_API GPtrArray *varve_job_get_actions (VarveJob *job);
+
+/**
+ * varve_job_add_backup: appends an action.
+ * @domain: name or uuid
+ * @uri: qemu:///system, qmp+unix:///PATH, or image:
+ * @store: STORE, as on the command line: images:DIR
+ *
+ * Returns: (transfer none): the action, to be filled in further
+ * Since: 0.1
+ */
+VARVE_API VarveBackupAction *varve_job_add_backup (VarveJob *job, const char *domain, const char *uri,
+                                                   const char *store);
+
+/**
+ * varve_job_add_restore: appends an action.
+ * @store: STORE
+ * @backup: a backup id, DOMAIN\@latest or DOMAIN\@TIME
+ *
+ * Returns: (transfer none): the action, to be filled in further
+ * Since: 0.1
+ */
+VARVE_API VarveRestoreAction *varve_job_add_restore (VarveJob *job, const char *store,
+                                                     const char *backup);
+
+/* --- backup ------------------------------------------------------------------------------------ */
+
+/** varve_backup_action_set_name: names the action, for `varve run --only`. Since: 0.1 */
+VARVE_API void varve_backup_action_set_name (VarveBackupAction *action, const char *name);
+
+/** varve_backup_action_set_uuid: the domain's uuid, where an image: domain has one. Since: 0.1 */
+VARVE_API void varve_backup_action_set_uuid (VarveBackupAction *action, const char *uuid);
+
+/** varve_backup_action_set_owner: whose checkpoints are used (default: the job's name). Since: 0.1 */
+VARVE_API void varve_backup_action_set_owner (VarveBackupAction *action, const char *owner);
+
+/**
+ * varve_backup_action_set_incremental: "auto" (default), "never", or the name of a checkpoint.
+ *
+ * Since: 0.1
+ */
+VARVE_API void varve_backup_action_set_incremental (VarveBackupAction *action, const char *incremental);
+
+/**
+ * varve_backup_action_add_disk: names a disk. If any is named with @include, only those are backed up.
+ * @name: the disk's name
+ * @include: %FALSE: leave it out
+ *
+ * Since: 0.1
+ */
+VARVE_API void varve_backup_action_add_disk (VarveBackupAction *action, const char *name,
+                                             gboolean include);
+
+/**
+ * varve_backup_action_set_image: how a stopped disk's image is opened.
+ * @disk: the disk's name; added when it is not there
+ * @path: the image
+ * @format: its format: never guessed
+ * @key_file: (nullable): LUKS passphrase file
+ *
+ * Since: 0.1
+ */
+VARVE_API void varve_backup_action_set_image (VarveBackupAction *action, const char *disk,
+                                              const char *path, const char *format,
+                                              const char *key_file);
+
+/** varve_backup_action_set_quiesce: freeze file systems by guest agent; @timeout in seconds. Since: 0.1 */
+VARVE_API void varve_backup_action_set_quiesce (VarveBackupAction *action, gboolean required,
+                                                guint timeout);
+
+/** varve_backup_action_set_speed: bytes per second at most; 0: no limit. Since: 0.1 */
+VARVE_API void varve_backup_action_set_speed (VarveBackupAction *action, guint64 speed);
+
+/** varve_backup_action_set_wait: seconds to wait for a busy domain. Since: 0.1 */
+VARVE_API void varve_backup_action_set_wait (VarveBackupAction *action, guint seconds);
+
+/* --- restore ----------------------------------------------------------------------------------- */
+
+/** varve_restore_action_set_name: names the action, for `varve run --only`. Since: 0.1 */
+VARVE_API void varve_restore_action_set_name (VarveRestoreAction *action, const char *name);
+
+/**
+ * varve_restore_action_add_disk: restores one disk to a file or block device.
+ * @name: the disk's name in the backup
+ * @path: the target
+ * @format: "raw" or "qcow2"
+ *
+ * Since: 0.1
+ */
+VARVE_API void varve_restore_action_add_disk (VarveRestoreAction *action, const char *name,
+                                              const char *path, const char *format);
+
+/**
+ * varve_restore_action_set_directory: restores every disk that is not named to DISK.FORMAT in @directory.
+ * @format: "raw" or "qcow2"
+ *
+ * Since: 0.1
+ */
+VARVE_API void varve_restore_action_set_directory (VarveRestoreAction *action, const char *directory,
+                                                   const char *format);
+
+/** varve_restore_action_set_force: overwrite existing files and devices. Since: 0.1 */
+VARVE_API void varve_restore_action_set_force (VarveRestoreAction *action, gboolean force);
+
+G_END_DECLS

@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Copyright the varve authors */
+
+/* The inside of a store: what a run, a restore and the plan ask of it. VarveStore (public) is a thin
+ * object around one of these. */
+#pragma once
+
+#include "block/copy.h"
+#include "store/manifest.h"
+#include "store/varve-store.h"
+
+typedef struct VarveStoreImpl VarveStoreImpl;
+typedef struct VarveStoreWrite VarveStoreWrite;
+typedef struct VarveStoreRead VarveStoreRead;
+
+/* One disk of one backup, opened for reading: all layers together, or one alone. */
+struct VarveStoreRead {
+  BlockSource *source; /* owned by the reader */
+  GDestroyNotify release;
+  gpointer data;
+};
+
+typedef struct {
+  const char *name;
+  size_t size;
+
+  /* All complete backups, oldest first; @problems (may be NULL) gets a sentence for each that cannot be read. */
+  bool (*list) (VarveStoreImpl *, GPtrArray **out_manifests, GPtrArray *problems, GCancellable *,
+                GError **);
+
+  /* The cheap check before a layer serves as a base: its files and those of every layer below are there, of
+   * the right size, with the right header and links. Fails with the reason. */
+  bool (*check_base) (VarveStoreImpl *, const VarveManifest *, const char *disk, GCancellable *,
+                      GError **);
+
+  bool (*read) (VarveStoreImpl *, const VarveManifest *, const char *disk, VarveStoreRead **out,
+                GCancellable *, GError **);
+
+  /* --- writing: a transaction of its own; nothing is visible before commit ------------------- */
+  bool (*begin) (VarveStoreImpl *, const char *domain, const char *uuid, const char *backup,
+                 VarveStoreWrite **out, GCancellable *, GError **);
+  /* The sink of one disk's layer, on @base (NULL: a full one), and what the engine is to call with the
+   * sums. @disk's file members are filled in; sink and data stay owned by the transaction. */
+  bool (*add_disk) (VarveStoreWrite *, VarveManifestDisk *disk, const VarveManifest *base,
+                    BlockSink **out_sink, BlockSumFunc *out_sum, gpointer *out_sum_data,
+                    GCancellable *, GError **);
+  /* All that came for this disk is complete: flushes image and sums, and fills in file_size, sums_hash. */
+  bool (*finish_disk) (VarveStoreWrite *, VarveManifestDisk *disk, GCancellable *, GError **);
+  /* Replaces a finished increment within the transaction by a full layer made of it and its chain. */
+  bool (*flatten_disk) (VarveStoreWrite *, VarveManifestDisk *disk, BlockTickFunc tick,
+                        gpointer tick_data, GCancellable *, GError **);
+  bool (*add_file) (VarveStoreWrite *, const char *name, GBytes *data, GError **);
+  /* Manifest, directory, rename, parent; in this order, each durable. */
+  bool (*commit) (VarveStoreWrite *, const VarveManifest *, GCancellable *, GError **);
+  /* Without commit: everything is removed. */
+  void (*write_free) (VarveStoreWrite *);
+
+  /* --- keeping --------------------------------------------------------------------------------- */
+  bool (*verify) (VarveStoreImpl *, const VarveManifest *, const char *disk, BlockTickFunc tick,
+                  gpointer tick_data, GPtrArray *problems, GCancellable *, GError **);
+  bool (*delete) (VarveStoreImpl *, const VarveManifest *, GCancellable *, GError **);
+  char *(*directory) (VarveStoreImpl *, const VarveManifest *);
+  /* Whether @path lies inside the store: such a path is never a restore target. */
+  bool (*contains) (VarveStoreImpl *, const char *path);
+  void (*free) (VarveStoreImpl *);
+} VarveStoreOps;
+
+struct VarveStoreImpl {
+  const VarveStoreOps *ops;
+  char *uri;  /* STORE as given */
+  char *uuid; /* of the store */
+};
+
+struct VarveStoreWrite {
+  VarveStoreImpl *store; /* borrowed */
+  char *backup;
+};
+
+/* @create: make the store if the directory is absent or empty. */
+VarveStoreImpl *varve_store_impl_open (const char *store, bool create, GError **error);
+void varve_store_impl_free (VarveStoreImpl *impl);
+VarveStoreImpl *varve_store_get_impl (VarveStore *store);
+
+void varve_store_read_free (VarveStoreRead *read);
+void varve_store_write_free (VarveStoreWrite *write);
+
+/* NULL when there is none. */
+VarveManifest *varve_manifests_find (GPtrArray *manifests, const char *id);
+
+G_DEFINE_AUTOPTR_CLEANUP_FUNC (VarveStoreImpl, varve_store_impl_free)
+G_DEFINE_AUTOPTR_CLEANUP_FUNC (VarveStoreRead, varve_store_read_free)
+G_DEFINE_AUTOPTR_CLEANUP_FUNC (VarveStoreWrite, varve_store_write_free)
+
+VarveStoreImpl *varve_images_store_open (const char *directory, bool create, GError **error);

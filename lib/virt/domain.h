@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Copyright the varve authors */
+
+/* A domain, and the ops that every driver gives: bare QEMU over QMP, stopped images, libvirt.
+ *
+ * Whoever calls holds the lock of the domain; a VarveDomain is used by one thread at a time.
+ */
+#pragma once
+
+#include "virt/inventory.h"
+
+typedef struct VarveDomain VarveDomain;
+typedef struct VarveSnapshot VarveSnapshot;
+
+typedef struct {
+  const char *name;
+
+  /* --- what is there ------------------------------------------------------------------------ */
+  bool (*inventory) (VarveDomain *, GPtrArray **out_disks, GCancellable *, GError **);
+  /* Named bitmaps of all disks, foreign ones too. */
+  bool (*bitmaps) (VarveDomain *, GPtrArray **out_bitmaps, GCancellable *, GError **);
+  bool (*state) (VarveDomain *, VarveDomainState *out, GCancellable *, GError **);
+  /* Guest agent. May be NULL: then VARVE_ERROR_UNSUPPORTED. Thaw is idempotent. */
+  bool (*freeze) (VarveDomain *, unsigned timeout_s, GCancellable *, GError **);
+  bool (*thaw) (VarveDomain *, GCancellable *, GError **);
+  /* NULL results with a reason are no error. */
+  bool (*domain_xml) (VarveDomain *, char **out_xml, GBytes **out_nvram, char **out_why_not,
+                      GCancellable *, GError **);
+
+  /* --- a snapshot --------------------------------------------------------------------------- */
+  /* No side effect: how it would be done, and what is refused. */
+  bool (*check) (VarveDomain *, const VarveStart *, VarveStartReport **out, GCancellable *,
+                 GError **);
+  /* One instant over all disks. On failure nothing of it is left. @out_pause_us: how long the guest
+   * stood still. */
+  bool (*start) (VarveDomain *, const VarveStart *, VarveSnapshot **out, uint64_t *out_pause_us,
+                 GCancellable *, GError **);
+  /* The same snapshot from its record, whatever is left of it: only poll and end are then sure to
+   * work. Never fails because little is left. */
+  bool (*attach) (VarveDomain *, const VarveStart *, VarveSnapshot **out, GCancellable *, GError **);
+  bool (*endpoint) (VarveSnapshot *, const char *disk, VarveEndpoint *out, GCancellable *, GError **);
+  bool (*poll) (VarveSnapshot *, VarveSnapshotStatus *out, GCancellable *, GError **);
+  /* Proof that the snapshot was alive behind the last read. */
+  bool (*finish) (VarveSnapshot *, GCancellable *, GError **);
+  /* Takes it down in the one safe order; all our NBD connections may still be open, and are closed by
+   * the caller afterwards. Idempotent; a domain that is off or gone is no error. Never touches a
+   * checkpoint. Removes scratch and sockets. Resumes a guest that our start left standing still
+   * (@start_was_cut: the record says that the start never ended and that the guest ran before). */
+  bool (*end) (VarveSnapshot *, bool start_was_cut, GCancellable *, GError **);
+  void (*snapshot_free) (VarveSnapshot *);
+
+  /* --- checkpoints -------------------------------------------------------------------------- */
+  /* From all disks that have it, in one step where the hypervisor can, metadata too; reads back that
+   * it is gone. One that is not there is no error. */
+  bool (*checkpoint_remove) (VarveDomain *, const char *name, GCancellable *, GError **);
+
+  /* Resumes a guest that QEMU paused for an I/O error. */
+  bool (*resume) (VarveDomain *, GCancellable *, GError **);
+  void (*free) (VarveDomain *);
+} VarveDomainOps;
+
+struct VarveDomain {
+  const VarveDomainOps *ops;
+  char *uri;
+  char *name;
+  char *uuid;  /* lower case with dashes; made from the name where the hypervisor has none */
+  bool local;
+};
+
+struct VarveSnapshot {
+  VarveDomain *domain; /* borrowed */
+  VarveStart *start;   /* owned copy */
+};
+
+/* How to reach a domain. @images, by disk name, say how a stopped domain's disks are to be opened: required for
+ * "image:", a fall-back for "qmp+unix:" whose QEMU is not there. */
+typedef struct {
+  const char *uri;    /* qemu:///system, qmp+unix:///PATH, image: */
+  const char *name;
+  const char *uuid;   /* optional; image: only, where it is not made from the name */
+  GHashTable *images; /* char * → VarveImage *, or NULL */
+  GHashTable *qdevs;  /* disk name → qdev id or node name, for bare QEMU; or NULL */
+} VarveDomainAddress;
+
+VarveDomain *varve_domain_open (const VarveDomainAddress *address, GCancellable *cancellable,
+                                GError **error);
+void varve_domain_free (VarveDomain *domain);
+void varve_snapshot_free (VarveSnapshot *snapshot);
+
+/* The identity of a domain that has no uuid of its own: a version 5 uuid of its name. (transfer full) */
+char *varve_domain_uuid_from_name (const char *name);
+
+/* Thin wrappers: each calls the op, and prefixes the error with "Domain 'NAME': " where it is not there. */
+bool varve_domain_inventory (VarveDomain *, GPtrArray **out, GCancellable *, GError **);
+bool varve_domain_bitmaps (VarveDomain *, GPtrArray **out, GCancellable *, GError **);
+bool varve_domain_state (VarveDomain *, VarveDomainState *out, GCancellable *, GError **);
+bool varve_domain_freeze (VarveDomain *, unsigned timeout_s, GCancellable *, GError **);
+bool varve_domain_thaw (VarveDomain *, GCancellable *, GError **);
+bool varve_domain_xml (VarveDomain *, char **out_xml, GBytes **out_nvram, char **out_why_not,
+                       GCancellable *, GError **);
+bool varve_domain_check (VarveDomain *, const VarveStart *, VarveStartReport **out, GCancellable *,
+                         GError **);
+bool varve_domain_start (VarveDomain *, const VarveStart *, VarveSnapshot **out,
+                         uint64_t *out_pause_us, GCancellable *, GError **);
+bool varve_domain_attach (VarveDomain *, const VarveStart *, VarveSnapshot **out, GCancellable *,
+                          GError **);
+bool varve_domain_resume (VarveDomain *, GCancellable *, GError **);
+bool varve_domain_checkpoint_remove (VarveDomain *, const char *name, GCancellable *, GError **);
+bool varve_snapshot_endpoint (VarveSnapshot *, const char *disk, VarveEndpoint *out, GCancellable *,
+                              GError **);
+bool varve_snapshot_poll (VarveSnapshot *, VarveSnapshotStatus *out, GCancellable *, GError **);
+bool varve_snapshot_finish (VarveSnapshot *, GCancellable *, GError **);
+bool varve_snapshot_end (VarveSnapshot *, bool start_was_cut, GCancellable *, GError **);
+
+/* The drivers. */
+VarveDomain *varve_qmp_domain_open (const VarveDomainAddress *, GCancellable *, GError **);
+VarveDomain *varve_image_domain_open (const VarveDomainAddress *, GCancellable *, GError **);
+VarveDomain *varve_libvirt_domain_open (const VarveDomainAddress *, GCancellable *, GError **);
+
+G_DEFINE_AUTOPTR_CLEANUP_FUNC (VarveDomain, varve_domain_free)
+G_DEFINE_AUTOPTR_CLEANUP_FUNC (VarveSnapshot, varve_snapshot_free)

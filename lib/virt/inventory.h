@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Copyright the varve authors */
+
+/* What a domain is made of, as plain data: inventory, bitmaps, and the start of a backup. The parts of a
+ * start meet here, in data: checkpoint/ fills the checkpoint columns, fleece/ the snapshot ones, and only a
+ * driver turns the whole into QMP, libvirt documents or qemu-img steps. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <gio/gio.h>
+
+#include "qemu/qemu-img.h"
+
+typedef enum {
+  VARVE_DOMAIN_OFF,
+  VARVE_DOMAIN_RUNNING,
+  VARVE_DOMAIN_PAUSED,          /* by a user */
+  VARVE_DOMAIN_PAUSED_IO_ERROR, /* by QEMU, after an I/O error */
+} VarveDomainState;
+
+typedef struct {
+  char *name;          /* target ("vda"); bare QEMU: qdev id, else -drive id */
+  uint64_t size;       /* bytes, as the guest sees it */
+  char *format;        /* of the active image */
+  char *path;          /* as the hypervisor sees it; NULL when it is no file or device */
+  bool iothread;       /* served by an iothread */
+  bool can_persist;    /* its bitmaps outlive QEMU */
+  char *why_not_persist;
+  bool can_back_up;    /* false: no medium, read-only medium … */
+  char *why_not;
+  bool transient_ok;   /* bitmaps that die with QEMU can be made (raw disks on bare QEMU) */
+} VarveDisk;
+
+typedef struct {
+  char *disk;
+  char *name;
+  uint32_t granularity; /* bytes; 0: not known to this driver */
+  uint64_t dirty;       /* bytes; UINT64_MAX: not known */
+  bool recording;
+  bool persistent;
+  bool inconsistent;
+  bool busy;
+} VarveBitmap;
+
+VarveDisk *varve_disk_new (const char *name);
+void varve_disk_free (VarveDisk *disk);
+VarveBitmap *varve_bitmap_new (const char *disk, const char *name);
+void varve_bitmap_free (VarveBitmap *bitmap);
+/* NULL when there is none. */
+VarveDisk *varve_disk_find (GPtrArray *disks, const char *name);
+VarveBitmap *varve_bitmap_find (GPtrArray *bitmaps, const char *disk, const char *name);
+
+typedef enum { VARVE_PAUSE_BRIEF, VARVE_PAUSE_NEVER } VarvePause;
+
+/* What may happen to the guest for the sake of the backup. */
+typedef struct {
+  unsigned write_timeout;  /* seconds a guest write waits for its copy-before-write, 1..4 */
+  uint64_t scratch_limit;  /* bytes of scratch over all disks; 0: what the directory has */
+  VarvePause pause;        /* may the guest stand still for some ms? */
+} VarveGuardPolicy;
+
+typedef struct {
+  char *disk;
+  char *since;      /* bitmap to freeze and read by; NULL: read everything */
+  bool checkpoint;  /* add the start's checkpoint to this disk */
+  bool transient;   /* … as a bitmap that is not stored (raw disks) */
+  char *scratch;    /* path of the scratch image, not yet existing; NULL: the driver needs none */
+} VarveStartDisk;
+
+/* One instant over several disks. All names are chosen by the caller, so that the session record is on
+ * disk before anything happens. */
+typedef struct {
+  char *session;     /* 16 hex: every node, job, export and file made for it carries it */
+  char *checkpoint;  /* name of the new bitmaps; NULL: none */
+  char *description; /* for libvirt's checkpoint metadata; may be NULL */
+  char *directory;   /* private, for sockets, as the hypervisor sees it; exists */
+  VarveGuardPolicy policy;
+  GPtrArray *disks;  /* of VarveStartDisk */
+} VarveStart;
+
+VarveStart *varve_start_new (const char *session);
+VarveStart *varve_start_copy (const VarveStart *start);
+void varve_start_free (VarveStart *start);
+VarveStartDisk *varve_start_add_disk (VarveStart *start, const char *disk);
+VarveStartDisk *varve_start_find_disk (const VarveStart *start, const char *disk);
+
+/* What `check` found: how it will be done, which promises are weaker than the best and why, and which
+ * disks are refused ("disk: reason and the way round"). */
+typedef struct {
+  char *strategy;
+  bool needs_scratch;
+  GPtrArray *weaker;   /* of char* sentences */
+  GPtrArray *refusals; /* of char* sentences */
+} VarveStartReport;
+
+VarveStartReport *varve_start_report_new (void);
+void varve_start_report_free (VarveStartReport *report);
+
+typedef struct {
+  char *uri;
+  char *dirty_context;      /* NULL: full */
+  char *allocation_context; /* NULL: none */
+  bool contexts_may_share;
+  unsigned connections;
+} VarveEndpoint;
+
+void varve_endpoint_clear (VarveEndpoint *endpoint);
+
+typedef enum { VARVE_SNAPSHOT_ALIVE, VARVE_SNAPSHOT_BROKEN, VARVE_SNAPSHOT_GONE } VarveSnapshotState;
+
+typedef struct {
+  VarveSnapshotState state;
+  char *why;             /* when not alive */
+  uint64_t scratch_used; /* bytes; 0 where it cannot be told */
+  bool guest_paused;     /* by an I/O error, after our start */
+} VarveSnapshotStatus;
+
+void varve_snapshot_status_clear (VarveSnapshotStatus *status);
+
+G_DEFINE_AUTOPTR_CLEANUP_FUNC (VarveDisk, varve_disk_free)
+G_DEFINE_AUTOPTR_CLEANUP_FUNC (VarveBitmap, varve_bitmap_free)
+G_DEFINE_AUTOPTR_CLEANUP_FUNC (VarveStart, varve_start_free)
+G_DEFINE_AUTOPTR_CLEANUP_FUNC (VarveStartReport, varve_start_report_free)
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (VarveEndpoint, varve_endpoint_clear)
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (VarveSnapshotStatus, varve_snapshot_status_clear)
