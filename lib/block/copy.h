@@ -3,7 +3,8 @@
 
 /* The one copy engine: backup, restore, verify and rescan are this with other ends.
  *
- *   source.extents ─▶ chunks ─▶ [ read ─▶ differ (against base) ─▶ zero detection ─▶ sum ─▶ sink ] × workers
+ *   source.extents ─▶ chunks ─▶ [ read ─▶ differ (against base) ─▶ zero detection ─▶ sum ─▶ sink ]
+ * × workers
  *
  * - Clean extents are neither read nor written. Zero extents are not read: they are written as
  *   zeros where the sink needs it (has_base, or not reads_as_zero), and are summed either way.
@@ -31,23 +32,26 @@ typedef struct {
 } BlockSum;
 
 /* Called in order of offset, never by two threads at once, for everything that was passed on to
- * the sink (and for zero extents that the sink did not need, when !sink->has_base these are left out).
- * False with *@error set fails the copy. */
+ * the sink (and for zero extents that the sink did not need, when !sink->has_base these are left
+ * out). False with *@error set fails the copy. */
 typedef bool (*BlockSumFunc) (const BlockSum *sum, gpointer data, GError **error);
 
-/* In the calling thread, at most every 200 ms, and once at the end. @done counts bytes of @total that
- * are settled (read, zero or compared); @total is an estimate that only grows more exact. False with
+/* In the calling thread, at most every 200 ms, and once at the end. @done counts bytes of @total
+ * that are settled (read, zero or compared); @total is an estimate that only grows more exact.
+ * False with
  * *@error set stops the copy: the place for "is the snapshot still alive?". */
 typedef bool (*BlockTickFunc) (uint64_t done, uint64_t total, gpointer data, GError **error);
 
 typedef struct {
   BlockSource *source;
   BlockSink *sink;
-  BlockSource *base;   /* optional: compare with it, pass on only what differs (per sink alignment, at
-                          least 64 KiB); beyond its end everything differs */
-  BlockSumFunc sum;    /* optional */
+  BlockSource *base; /* optional: compare with it, pass on only what differs (per sink alignment, at
+                        least 64 KiB); beyond its end everything differs */
+  uint64_t
+      clean_limit;  /* an increment's base ends here: clean extents beyond are data. 0: no limit */
+  BlockSumFunc sum; /* optional */
   gpointer sum_data;
-  BlockTickFunc tick;  /* optional */
+  BlockTickFunc tick; /* optional */
   gpointer tick_data;
   uint64_t speed;      /* bytes read per second at most; 0: no limit */
   uint64_t total_hint; /* bytes that the caller expects to be read; 0: not known */
