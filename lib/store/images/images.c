@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
@@ -270,14 +271,10 @@ contains (VarveStoreImpl *impl, const char *path)
 
   if (real == NULL)
     real = realpath (parent, NULL);
-  if (real && root) {
-    size_t length = strlen (root);
-
-    inside = strncmp (real, root, length) == 0 && (real[length] == '/' || real[length] == '\0');
-  }
-  free (real);
-  free (root);
-  return inside;
+  if (real == NULL || root == NULL)
+    return false;
+  length = strlen (root);
+  return strncmp (real, root, length) == 0 && (real[length] == '/' || real[length] == '\0');
 }
 
 static const VarveStoreOps images_ops = {

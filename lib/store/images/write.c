@@ -7,6 +7,7 @@
 #include "store/images/images.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
