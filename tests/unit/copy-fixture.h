@@ -102,7 +102,8 @@ static const BlockSourceOps probe_ops = {
   .free = probe_free,
 };
 
-/* Takes @map, which covers the disk. With @poison its zero extents hold anything but zeros. */
+/* Takes @map, which covers the disk. With @poison its zero extents hold anything but zeros, save
+ * for what is behind the last whole 4 KiB: holes as small as that may be read. */
 static inline Probe *
 probe_new (const char *label, const uint8_t *content, uint64_t size, VarveExtents *map, bool poison)
 {
@@ -120,7 +121,7 @@ probe_new (const char *label, const uint8_t *content, uint64_t size, VarveExtent
   for (size_t i = 0; poison && i < varve_extents_count (map); i++) {
     const VarveExtent *extent = varve_extents_get (map, i);
     if (extent->state == VARVE_EXTENT_ZERO)
-      memset (self->stored + extent->offset, POISON, extent->length);
+      memset (self->stored + extent->offset, POISON, varve_round_down (extent->length, 4096));
   }
   return self;
 }
