@@ -44,7 +44,7 @@ typedef struct {
  * does not change. */
 struct BlockSource {
   const BlockSourceOps *ops;
-  char *label;         /* for messages: "disk 'vda' at nbd+unix://…"; owned */
+  char *label;         /* for messages: "disk 'vda' at nbd+unix://…"; block_source_free frees it */
   uint64_t size;       /* bytes */
   uint32_t block_size; /* smallest unit of a read, power of two; 1 for most */
   uint32_t max_read;   /* largest read, bytes */

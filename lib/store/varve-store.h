@@ -28,23 +28,23 @@ G_DECLARE_FINAL_TYPE (VarveStore, varve_store, VARVE, STORE, GObject)
 VARVE_API
 G_DECLARE_FINAL_TYPE (VarveBackup, varve_backup, VARVE, BACKUP, GObject)
 
-    /**
-     * VarveBackupDisk: one disk of a backup. Belongs to the backup; sizes are bytes.
-     * @name: the disk's name
-     * @size: its size as the guest saw it
-     * @decision: how it was taken: "full", "incremental", "rescan"
-     * @reason: why so
-     * @base: (nullable): the backup that this layer builds on
-     * @links: how many layers a reader goes through, 1 for a full one
-     * @read: read from the guest's disk
-     * @stored: data held by this layer
-     * @zeroed: recorded as zeros by this layer
-     * @format: of the file: "qcow2"
-     * @file: its name in the backup's directory
-     *
-     * Since: 0.1
-     */
-    typedef struct {
+/**
+ * VarveBackupDisk: one disk of a backup. Belongs to the backup; sizes are bytes.
+ * @name: the disk's name
+ * @size: its size as the guest saw it
+ * @decision: how it was taken: "full", "incremental", "rescan"
+ * @reason: why so
+ * @base: (nullable): the backup that this layer builds on
+ * @links: how many layers a reader goes through, 1 for a full one
+ * @read: read from the guest's disk
+ * @stored: data held by this layer
+ * @zeroed: recorded as zeros by this layer
+ * @format: of the file: "qcow2"
+ * @file: its name in the backup's directory
+ *
+ * Since: 0.1
+ */
+typedef struct {
   const char *name;
   guint64 size;
   const char *decision;
