@@ -33,7 +33,7 @@ typedef struct {
 
 struct BlockSink {
   const BlockSinkOps *ops;
-  char *label;         /* for messages; owned */
+  char *label;         /* for messages; block_sink_free frees it */
   uint64_t size;       /* bytes */
   uint32_t alignment;  /* cluster: smallest unit of a write, power of two; 1 for files */
   bool reads_as_zero;  /* what is never written reads as zeros (a new file does, a used device does not) */
