@@ -6,7 +6,7 @@
  * left to a person: an unknown version, group or key, and every value that does not look as it
  * must.
  *
- *   [session]        version=1, id, phase, uri, domain and, where set, the other fields
+ *   [session]        version=1, id, phase, uri, domain, uuid and, where set, the other fields
  *   [disk NAME]      since, scratch, checkpoint; one for each disk
  *   [image NAME]     path, format, key-file; one for each image of a stopped domain
  */
@@ -65,7 +65,7 @@ static const Field session_fields[] = {
   FIELD (VarveRecord, "id", KIND_ID, true, id),
   FIELD (VarveRecord, "uri", KIND_TEXT, true, uri),
   FIELD (VarveRecord, "domain", KIND_NAME, true, domain),
-  FIELD (VarveRecord, "uuid", KIND_UUID, false, uuid),
+  FIELD (VarveRecord, "uuid", KIND_UUID, true, uuid),
   FIELD (VarveRecord, "owner", KIND_PLAIN, false, owner),
   FIELD (VarveRecord, "backup", KIND_BACKUP_ID, false, backup),
   FIELD (VarveRecord, "checkpoint", KIND_PLAIN, false, checkpoint),

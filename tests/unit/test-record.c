@@ -18,9 +18,11 @@
 #define ID     "0123456789abcdef"
 #define BACKUP "20261121T020000Z-0123456789abcdef"
 
+#define UUID "c7a5fdbd-cdaf-9455-926a-d65c16db1809"
 #define HEAD "[session]\nversion=1\nuri=x\n"
 #define MINIMAL                                                                                    \
-  "[session]\nversion=1\nid=" ID "\nphase=starting\nuri=qemu:///system\ndomain=web01\n"
+  "[session]\nversion=1\nid=" ID "\nphase=starting\nuri=qemu:///system\ndomain=web01\nuuid=" UUID  \
+  "\n"
 
 typedef struct {
   char *path;
@@ -52,6 +54,7 @@ small_record (const char *id, int64_t started)
 
   record->uri = g_strdup ("qemu:///system");
   record->domain = g_strdup ("web01");
+  record->uuid = g_strdup (UUID);
   record->started = started;
   return record;
 }
@@ -64,7 +67,6 @@ full_record (void)
   record->phase = VARVE_PHASE_ENDING;
   g_free (record->domain);
   record->domain = g_strdup ("wéb 01 = [x] \\n # ;, ");
-  record->uuid = g_strdup ("c7a5fdbd-cdaf-9455-926a-d65c16db1809");
   record->owner = g_strdup ("nightly-01234567");
   record->backup = g_strdup (BACKUP);
   record->checkpoint = g_strdup ("varve.nightly-01234567." BACKUP ".89abcdef");
@@ -171,6 +173,7 @@ test_refused (void)
     { "[session]\nversion=1 \n", "version" },
     { "[session]\nversion=1\nphase=starting\nuri=x\ndomain=y\n", "lacks 'id'" },
     { "[session]\nversion=1\nid=" ID "\nuri=x\n", "lacks 'domain'" },
+    { "[session]\nversion=1\nid=" ID "\nuri=x\ndomain=y\n", "lacks 'uuid'" },
     { "[session]\nversion=1\nid=" ID "\ndomain=x\n", "lacks 'uri'" },
     { HEAD "domain=y\nid=" ID "\nphase=paused\n", "'phase'" },
     { MINIMAL "started=-1\n", "'started'" },
@@ -187,7 +190,7 @@ test_refused (void)
     { HEAD "id=" ID "\ndomain=\n", "'domain'" },
     { HEAD "id=" ID "\ndomain=a\\nb\n", "'domain'" },
     { HEAD "id=" ID "\ndomain=\xff\n", "'domain'" },
-    { MINIMAL "uuid=xyz\n", "'uuid'" },
+    { HEAD "domain=y\nid=" ID "\nuuid=xyz\n", "'uuid'" },
     { MINIMAL "owner=a b\n", "'owner'" },
     { MINIMAL "backup=latest\n", "'backup'" },
     { MINIMAL "checkpoint=a/b\n", "'checkpoint'" },
