@@ -217,6 +217,9 @@ complain_to_document (void *data, const char *place, const char *message)
 {
   DocumentCheck *check = data;
 
+  /* Finding the element takes longer than noting it. */
+  if (varve_xml_is_full (check->xml))
+    return;
   varve_xml_problem (check->xml, resolve (checked_node (check), place), "%s", message);
 }
 
@@ -251,7 +254,7 @@ read_job (DocumentCheck *check, const xmlNode *root)
   varve_xml_shape (xml, root, "name", "backup* restore*");
   bool sound = xml->problems->len == before;
   check->job->name = varve_xml_attribute (root, "name");
-  for (const xmlNode *node = varve_xml_element (root->children); node;
+  for (const xmlNode *node = varve_xml_element (root->children); node && !varve_xml_is_full (xml);
        node = varve_xml_element (node->next))
     read_action (check, node, &checker);
 

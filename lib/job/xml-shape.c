@@ -108,7 +108,8 @@ check_attributes (VarveXml *xml, const xmlNode *node, GArray *rules)
 {
   g_autofree char *allowed = rules_list (rules, "'", "'");
 
-  for (const xmlAttr *attr = node->properties; attr; attr = attr->next) {
+  for (const xmlAttr *attr = node->properties; attr && !varve_xml_is_full (xml);
+       attr = attr->next) {
     if (!attr->ns && rules_find (rules, (const char *)attr->name))
       continue;
     varve_xml_problem (xml, node, "<%s> has no attribute '%s%s%s': it takes %s.", node->name,
@@ -143,7 +144,7 @@ unknown_child (VarveXml *xml, const xmlNode *node, const xmlNode *child, GArray 
 static void
 check_children (VarveXml *xml, const xmlNode *node, GArray *rules)
 {
-  for (const xmlNode *child = varve_xml_element (node->children); child;
+  for (const xmlNode *child = varve_xml_element (node->children); child && !varve_xml_is_full (xml);
        child = varve_xml_element (child->next)) {
     const Rule *rule = child->ns ? NULL : rules_find (rules, (const char *)child->name);
 

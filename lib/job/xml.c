@@ -78,7 +78,17 @@ varve_xml_problem_format (const VarveXmlProblem *problem, const char *file)
 static void
 note (VarveXml *xml, const xmlNode *node, long line, const char *message)
 {
+  if (varve_xml_is_full (xml))
+    return;
+  if (xml->problems->len == VARVE_XML_MAX_PROBLEMS - 1)
+    message = "The document has more problems than are listed.";
   g_ptr_array_add (xml->problems, varve_xml_problem_new (node, line, message));
+}
+
+bool
+varve_xml_is_full (const VarveXml *xml)
+{
+  return xml->problems->len >= VARVE_XML_MAX_PROBLEMS;
 }
 
 void

@@ -15,6 +15,8 @@
 #include <libxml/tree.h>
 
 #define VARVE_XML_MAX_BYTES (1024 * 1024)
+/* Nobody reads more, and a document of nothing else must not cost more. */
+#define VARVE_XML_MAX_PROBLEMS 100
 
 typedef struct {
   const xmlNode *node; /* NULL where the document could not be taken apart */
@@ -39,6 +41,8 @@ void varve_xml_problem (VarveXml *xml, const xmlNode *node, const char *format, 
     G_GNUC_PRINTF (3, 4);
 /* Valid UTF-8 in one line: control characters are spelt out. (transfer full) */
 char *varve_xml_printable (const char *text);
+/* Further problems would not be noted: a reader may stop. */
+bool varve_xml_is_full (const VarveXml *xml);
 VarveXmlProblem *varve_xml_problem_new (const xmlNode *node, long line, const char *message);
 void varve_xml_problem_free (VarveXmlProblem *problem);
 /* A GCompareFunc for g_ptr_array_sort(). */
