@@ -38,11 +38,11 @@ typedef struct {
   char *backing_file;    /* as in the header, or NULL */
   char *backing_format;
   char *full_backing_file; /* resolved against the image's directory */
-  GPtrArray *bitmaps;    /* of VarveImageBitmap */
+  GPtrArray *bitmaps;      /* of VarveImageBitmap */
 } VarveImageInfo;
 
-/* Reads the header without a lock conflict (-U) when @shared. Failure to open names the image. An image
- * locked by a running QEMU is VARVE_ERROR_BUSY. */
+/* Reads the header without a lock conflict (-U) when @shared. Failure to open names the image. An
+ * image locked by a running QEMU is VARVE_ERROR_BUSY. */
 VarveImageInfo *varve_image_info (const VarveImage *image, bool shared, GCancellable *cancellable,
                                   GError **error);
 void varve_image_info_free (VarveImageInfo *info);
@@ -56,5 +56,6 @@ bool varve_image_bitmap_remove (const VarveImage *image, const char *name,
                                 GCancellable *cancellable, GError **error);
 bool varve_image_bitmap_merge (const VarveImage *image, const char *into, const char *from,
                                GCancellable *cancellable, GError **error);
-/* qemu-img check; anything wrong is VARVE_ERROR_STORE_DAMAGED with its words. Leaks alone are not. */
+/* qemu-img check; anything wrong is VARVE_ERROR_STORE_DAMAGED with its words. Leaks alone are not.
+ */
 bool varve_image_check (const VarveImage *image, GCancellable *cancellable, GError **error);

@@ -3,9 +3,9 @@
 
 /* A QMP client on one UNIX socket: synchronous, used by one thread at a time.
  *
- * A QMP socket of QEMU serves one client: a second connects, and gets no greeting until the first has
- * gone. So the greeting has a time-out, with its own message (VARVE_ERROR_BUSY). Events that arrive
- * while a reply is awaited are queued, at most VARVE_QMP_MAX_EVENTS, oldest dropped first.
+ * A QMP socket of QEMU serves one client: a second connects, and gets no greeting until the first
+ * has gone. So the greeting has a time-out, with its own message (VARVE_ERROR_BUSY). Events that
+ * arrive while a reply is awaited are queued, at most VARVE_QMP_MAX_EVENTS, oldest dropped first.
  */
 #pragma once
 
@@ -23,13 +23,14 @@ VarveQmp *varve_qmp_connect (const char *path, unsigned timeout_s, GCancellable 
                              GError **error);
 void varve_qmp_free (VarveQmp *qmp);
 
-/* The longest that a reply may take (0: 30 s). After a time-out the connection is of no more use and
- * every later call fails. */
+/* The longest that a reply may take (0: 30 s). After a time-out the connection is of no more use
+ * and every later call fails. */
 void varve_qmp_set_timeout (VarveQmp *qmp, unsigned seconds);
 
 /* Runs @command. @arguments (transfer full, may be NULL) is an object. Returns the "return" member
- * (transfer full; NULL only on error). QEMU's own error is VARVE_ERROR_HYPERVISOR, its text names the command,
- * QEMU's class and its words. A connection that broke is VARVE_ERROR_SOURCE_UNREACHABLE. */
+ * (transfer full; NULL only on error). QEMU's own error is VARVE_ERROR_HYPERVISOR, its text names
+ * the command, QEMU's class and its words. A connection that broke is
+ * VARVE_ERROR_SOURCE_UNREACHABLE. */
 JsonNode *varve_qmp_execute (VarveQmp *qmp, const char *command, JsonObject *arguments,
                              GCancellable *cancellable, GError **error);
 
@@ -37,17 +38,18 @@ JsonNode *varve_qmp_execute (VarveQmp *qmp, const char *command, JsonObject *arg
 bool varve_qmp_run (VarveQmp *qmp, const char *command, JsonObject *arguments,
                     GCancellable *cancellable, GError **error);
 
-/* Arguments from a literal with ' for " and %-escapes that are JSON-quoted: %s string, %" G_GINT64_FORMAT
- * style is not needed: %d int, %u unsigned, %llu uint64, %b bool, %o JsonObject* (transfer full), %a
- * JsonArray* (transfer full). E.g. varve_qmp_args ("{'node':%s,'granularity':%u}", node, 65536u).
- * A malformed literal is a programming error and aborts in tests. */
+/* Arguments from a literal with ' for " and %-escapes that are JSON-quoted: %s string, %"
+ * G_GINT64_FORMAT style is not needed: %d int, %u unsigned, %llu uint64, %b bool, %o JsonObject*
+ * (transfer full), %a JsonArray* (transfer full). E.g. varve_qmp_args
+ * ("{'node':%s,'granularity':%u}", node, 65536u). A malformed literal is a programming error and
+ * aborts in tests. */
 JsonObject *varve_qmp_args (const char *format, ...);
 
 /* An error that QEMU answered with: its class, else NULL ("GenericError", "CommandNotFound" …). */
 const char *varve_qmp_error_class (const GError *error);
 
-/* Takes the oldest queued event for which @match is true (NULL: any), waiting up to @timeout_ms for it.
- * Returns the whole event object (transfer full) or NULL with no error when time ran out. */
+/* Takes the oldest queued event for which @match is true (NULL: any), waiting up to @timeout_ms for
+ * it. Returns the whole event object (transfer full) or NULL with no error when time ran out. */
 typedef bool (*VarveQmpMatch) (const char *event, JsonObject *data, gpointer user_data);
 JsonObject *varve_qmp_wait_event (VarveQmp *qmp, VarveQmpMatch match, gpointer user_data,
                                   unsigned timeout_ms, GCancellable *cancellable, GError **error);

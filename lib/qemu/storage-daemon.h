@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Copyright the varve authors */
 
-/* A qemu-storage-daemon of our own, with images opened read-only (or read-write) and exported over NBD on a UNIX
- * socket in a private directory. It dies with us: a read-only daemon may be killed at any time.
+/* A qemu-storage-daemon of our own, with images opened read-only (or read-write) and exported over
+ * NBD on a UNIX socket in a private directory. It dies with us: a read-only daemon may be killed at
+ * any time.
  */
 #pragma once
 
@@ -18,18 +19,19 @@ typedef struct VarveStorageDaemon VarveStorageDaemon;
 
 typedef struct {
   const VarveImage *image;
-  const char *export_name;      /* "vda" */
-  const char *const *bitmaps;   /* NULL-terminated bitmap names to export, or NULL */
+  const char *export_name;    /* "vda" */
+  const char *const *bitmaps; /* NULL-terminated bitmap names to export, or NULL */
   bool writable;
-  bool without_backing;         /* open with backing: null, so that only this layer is seen */
-  bool allocation_depth;        /* offer qemu:allocation-depth */
-  bool shared;                  /* do not lock (another of our daemons has it open, read-only) */
-  uint64_t l2_cache_size;       /* bytes per layer of a qcow2 chain; 0: QEMU's default */
+  bool without_backing;   /* open with backing: null, so that only this layer is seen */
+  bool allocation_depth;  /* offer qemu:allocation-depth */
+  bool shared;            /* do not lock (another of our daemons has it open, read-only) */
+  uint64_t l2_cache_size; /* bytes per layer of a qcow2 chain; 0: QEMU's default */
 } VarveDaemonExport;
 
-/* @exports is an array of VarveDaemonExport; each becomes node "n-<export_name>". Every backing file needs a
- * recorded format, else refused. An image that a running QEMU holds is VARVE_ERROR_BUSY. @directory
- * (private, existing) gets the sockets; they are removed at the end. */
+/* @exports is an array of VarveDaemonExport; each becomes node "n-<export_name>". Every backing
+ * file needs a recorded format, else refused. An image that a running QEMU holds is
+ * VARVE_ERROR_BUSY. @directory (private, existing) gets the sockets; they are removed at the end.
+ */
 VarveStorageDaemon *varve_storage_daemon_start (const char *directory,
                                                 const VarveDaemonExport *exports, size_t n_exports,
                                                 GCancellable *cancellable, GError **error);
