@@ -11,7 +11,7 @@
 #pragma once
 
 #include "job/def.h"
-#include "job/xml.h"
+#include "util/xml.h"
 
 #define VARVE_JOB_QUIESCE_TIMEOUT 20
 #define VARVE_JOB_WRITE_TIMEOUT   4

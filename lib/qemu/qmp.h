@@ -21,6 +21,9 @@ typedef struct VarveQmp VarveQmp;
  * greeting; 0: 5 s. */
 VarveQmp *varve_qmp_connect (const char *path, unsigned timeout_s, GCancellable *cancellable,
                              GError **error);
+/* The same over a connected @socket (transfer full). @name stands for its path in messages. */
+VarveQmp *varve_qmp_connect_socket (GSocket *socket, const char *name, unsigned timeout_s,
+                                    GCancellable *cancellable, GError **error);
 void varve_qmp_free (VarveQmp *qmp);
 
 /* The longest that a reply may take (0: 30 s). After a time-out the connection is of no more use
@@ -30,7 +33,8 @@ void varve_qmp_set_timeout (VarveQmp *qmp, unsigned seconds);
 /* Runs @command. @arguments (transfer full, may be NULL) is an object. Returns the "return" member
  * (transfer full; NULL only on error). QEMU's own error is VARVE_ERROR_HYPERVISOR, its text names
  * the command, QEMU's class and its words. A connection that broke is
- * VARVE_ERROR_SOURCE_UNREACHABLE. */
+ * VARVE_ERROR_SOURCE_UNREACHABLE. A cancelled call may have taken effect all the same; the
+ * connection stays good, also to undo what it may have done. */
 JsonNode *varve_qmp_execute (VarveQmp *qmp, const char *command, JsonObject *arguments,
                              GCancellable *cancellable, GError **error);
 
@@ -49,7 +53,8 @@ JsonObject *varve_qmp_args (const char *format, ...);
 const char *varve_qmp_error_class (const GError *error);
 
 /* Takes the oldest queued event for which @match is true (NULL: any), waiting up to @timeout_ms for
- * it. Returns the whole event object (transfer full) or NULL with no error when time ran out. */
+ * it. The event's data is NULL to @match where it has none. Returns the whole event object
+ * (transfer full) or NULL with no error when time ran out. */
 typedef bool (*VarveQmpMatch) (const char *event, JsonObject *data, gpointer user_data);
 JsonObject *varve_qmp_wait_event (VarveQmp *qmp, VarveQmpMatch match, gpointer user_data,
                                   unsigned timeout_ms, GCancellable *cancellable, GError **error);

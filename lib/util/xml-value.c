@@ -3,7 +3,7 @@
 
 /* Values of elements and attributes: out of a document, and into one. */
 #include "config.h"
-#include "job/xml.h"
+#include "util/xml.h"
 
 #include <string.h>
 

@@ -3,7 +3,7 @@
 
 /* Elements held against the small grammars that their readers state: "domain disks? note*". */
 #include "config.h"
-#include "job/xml.h"
+#include "util/xml.h"
 
 #include <string.h>
 

@@ -6,7 +6,7 @@
  * that no entity is ever declared. What is left is libxml2's own limit on depth (256) and length.
  */
 #include "config.h"
-#include "job/xml.h"
+#include "util/xml.h"
 
 #include <string.h>
 #include <libxml/SAX2.h>
