@@ -22,13 +22,13 @@ GSubprocess *varve_child_spawn (GSubprocessLauncher *launcher, const char *const
                                 GError **error);
 
 typedef struct {
-  int status;         /* exit status; 128 + N after signal N */
-  char *output;       /* stdout */
-  char *complaint;    /* stderr, without white space around it */
+  int status;      /* exit status; 128 + N after signal N */
+  char *output;    /* stdout */
+  char *complaint; /* stderr, without white space around it */
 } VarveChildResult;
 
-/* Runs @argv to its end. Fails only where it could not be run or was cancelled: its own failure is for
- * the caller to judge. */
+/* Runs @argv to its end. Fails only where it could not be run or was cancelled: its own failure is
+ * for the caller to judge. */
 VarveChildResult *varve_child_run (const char *const *argv, VarveChildKind kind,
                                    GCancellable *cancellable, GError **error);
 void varve_child_result_free (VarveChildResult *result);

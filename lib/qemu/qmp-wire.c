@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Copyright the varve authors */
 
-/* Reads and writes lines of JSON with deadlines. The socket is non-blocking throughout: each wait is a
- * poll for what is left of the deadline, so that a peer that sends a byte now and then gains nothing.
- * Every failure but "time ran out" is final for the stream; the layer above remembers that. */
+/* Reads and writes lines of JSON with deadlines. The socket is non-blocking throughout: each wait
+ * is a poll for what is left of the deadline, so that a peer that sends a byte now and then gains
+ * nothing. Every failure but "time ran out" is final for the stream; the layer above remembers
+ * that. */
 #include "config.h"
 #include "qemu/qmp-wire.h"
 
@@ -52,6 +53,12 @@ const char *
 varve_qmp_wire_name (const VarveQmpWire *wire)
 {
   return wire->name;
+}
+
+int
+varve_qmp_wire_fd (const VarveQmpWire *wire)
+{
+  return g_socket_get_fd (wire->socket);
 }
 
 static GSocket *
@@ -146,9 +153,10 @@ varve_qmp_wire_send (VarveQmpWire *wire, const char *text, int64_t deadline, GEr
 static bool
 no_protocol (VarveQmpWire *wire, GError **error, const char *why)
 {
-  return varve_throw (error, VARVE_ERROR_SOURCE_UNREACHABLE,
-                      "What the monitor '%s' sent is not QMP: %s. Is it the socket of a -qmp option?",
-                      wire->name, why);
+  return varve_throw (
+      error, VARVE_ERROR_SOURCE_UNREACHABLE,
+      "What the monitor '%s' sent is not QMP: %s. Is it the socket of a -qmp option?", wire->name,
+      why);
 }
 
 /* Reads what is there. False without an error: nothing came before the deadline. */

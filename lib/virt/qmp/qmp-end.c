@@ -14,6 +14,7 @@
 #include "config.h"
 #include "virt/qmp/qmp-domain.h"
 
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 
