@@ -143,7 +143,7 @@ varve_backup_disks_check (const VarveBackupDef *def, const VarveJobChecker *chec
 
   for (guint i = 0; i < def->disks->len; i++) {
     const VarveJobDisk *disk = g_ptr_array_index (def->disks, i);
-    g_autofree char *place = g_strdup_printf ("disks/disk[%u]", i + 1);
+    g_autofree char *place = g_strdup_printf ("disks/disk:%u", i + 1);
 
     check_disk (def, disk, checker, place);
     any = any || disk->backup;

@@ -6,7 +6,7 @@
  *
  * Reading looks at form only: known names, numbers, words. Whether the values are good is asked in
  * one place for documents and for calls alike, the check functions. They tell a complaint with its
- * place, a path of elements below the one that is checked ("disks/disk[2]/image"; "" is itself); a
+ * place, a path of elements below the one that is checked ("disks/disk:2/image"; "" is itself); a
  * reader of a document finds the line from it. */
 #pragma once
 

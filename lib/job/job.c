@@ -197,10 +197,12 @@ resolve (const xmlNode *node, const char *place)
   g_auto (GStrv) steps = g_strsplit (place, "/", -1);
 
   for (char **step = steps; *step; step++) {
-    char *bracket = strchr (*step, '[');
-    guint64 count = bracket ? g_ascii_strtoull (bracket + 1, NULL, 10) : 1;
-    g_autofree char *name =
-        bracket ? g_strndup (*step, (gsize)(bracket - *step)) : g_strdup (*step);
+    g_auto (GStrv) parts = g_strsplit (*step, ":", 2);
+    const char *name = parts[0];
+    guint64 count = 1;
+
+    if (parts[1])
+      g_ascii_string_to_unsigned (parts[1], 10, 1, G_MAXUINT, &count, NULL);
     const xmlNode *child = varve_xml_child (node, name);
 
     while (child && --count > 0)

@@ -133,7 +133,7 @@ check_disks (const VarveRestoreDef *def, const VarveJobChecker *checker)
 
   for (guint i = 0; i < def->disks->len; i++) {
     const VarveRestoreDisk *disk = g_ptr_array_index (def->disks, i);
-    g_autofree char *place = g_strdup_printf ("disks/disk[%u]", i + 1);
+    g_autofree char *place = g_strdup_printf ("disks/disk:%u", i + 1);
     g_autofree char *target = g_strconcat (place, "/target", NULL);
 
     varve_job_check_value (checker, place, VARVE_JOB_VALUE_DISK, "The disk's name", disk->name);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Copyright the varve authors */
 
-/* Starting children. What is set between fork and exec: a process group of their own, default signal
- * handling with nothing blocked (ours may have SIGTERM blocked, and a child would inherit that), no
- * new privileges, and for some SIGTERM at the end of the thread that started them. */
+/* Starting children. What is set between fork and exec: a process group of their own, default
+ * signal handling with nothing blocked (ours may have SIGTERM blocked, and a child would inherit
+ * that), no new privileges, and for some SIGTERM at the end of the thread that started them. */
 #include "config.h"
 #include "qemu/child.h"
 
@@ -87,8 +87,8 @@ varve_child_run (const char *const *argv, VarveChildKind kind, GCancellable *can
   if (g_cancellable_set_error_if_cancelled (cancellable, error))
     return NULL;
 
-  g_autoptr (GSubprocessLauncher) launcher = varve_child_launcher (
-      kind, G_SUBPROCESS_FLAGS_STDOUT_PIPE | G_SUBPROCESS_FLAGS_STDERR_PIPE);
+  g_autoptr (GSubprocessLauncher) launcher =
+      varve_child_launcher (kind, G_SUBPROCESS_FLAGS_STDOUT_PIPE | G_SUBPROCESS_FLAGS_STDERR_PIPE);
   g_autoptr (GSubprocess) process = varve_child_spawn (launcher, argv, error);
   if (!process)
     return NULL;
@@ -103,9 +103,8 @@ varve_child_run (const char *const *argv, VarveChildKind kind, GCancellable *can
     return NULL;
   }
 
-  result->status = g_subprocess_get_if_exited (process)
-                       ? g_subprocess_get_exit_status (process)
-                       : 128 + g_subprocess_get_term_sig (process);
+  result->status = g_subprocess_get_if_exited (process) ? g_subprocess_get_exit_status (process)
+                                                        : 128 + g_subprocess_get_term_sig (process);
   g_strstrip (result->complaint);
   return g_steal_pointer (&result);
 }

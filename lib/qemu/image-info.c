@@ -165,12 +165,35 @@ append_layer (GPtrArray *chain, VarveImage *image, bool shared, GCancellable *ca
   return true;
 }
 
+static VarveImage *
+with_absolute_path (const VarveImage *image)
+{
+  g_autofree char *path = g_canonicalize_filename (image->path, NULL);
+
+  return varve_image_new (path, image->format, image->key_file);
+}
+
+static GPtrArray *
+chain_new (void)
+{
+  return g_ptr_array_new_with_free_func ((GDestroyNotify)layer_free);
+}
+
+GPtrArray *
+varve_image_single (const VarveImage *image, bool shared, GCancellable *cancellable, GError **error)
+{
+  g_autoptr (GPtrArray) chain = chain_new ();
+
+  if (!append_layer (chain, with_absolute_path (image), shared, cancellable, error))
+    return NULL;
+  return g_steal_pointer (&chain);
+}
+
 GPtrArray *
 varve_image_chain (const VarveImage *top, bool shared, GCancellable *cancellable, GError **error)
 {
-  g_autoptr (GPtrArray) chain = g_ptr_array_new_with_free_func ((GDestroyNotify)layer_free);
-  g_autofree char *path = g_canonicalize_filename (top->path, NULL);
-  VarveImage *next = varve_image_new (path, top->format, top->key_file);
+  g_autoptr (GPtrArray) chain = chain_new ();
+  VarveImage *next = with_absolute_path (top);
 
   while (next) {
     g_autoptr (GError) inner = NULL;

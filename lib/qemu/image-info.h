@@ -22,3 +22,6 @@ typedef struct {
  * @top is that of every encrypted layer. */
 GPtrArray *varve_image_chain (const VarveImage *top, bool shared, GCancellable *cancellable,
                               GError **error);
+/* @image alone, as a chain of one. */
+GPtrArray *varve_image_single (const VarveImage *image, bool shared, GCancellable *cancellable,
+                               GError **error);

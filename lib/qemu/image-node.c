@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Copyright the varve authors */
 
-/* Block nodes from images. Invariant: each node says its format, its protocol and its backing (a node
- * or null), so that QEMU follows nothing that an image's header says. The one exception is the
+/* Block nodes from images. Invariant: each node says its format, its protocol and its backing (a
+ * node or null), so that QEMU follows nothing that an image's header says. The one exception is the
  * external data file of a qcow2, which only the header names. */
 #include "config.h"
 #include "qemu/image-node.h"

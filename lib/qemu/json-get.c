@@ -90,7 +90,8 @@ varve_json_array_has_string (JsonArray *array, const char *text)
 }
 
 /* Counts brackets outside of strings. json-glib also takes comments and other quotes, within which
- * this count would be wrong: no JSON has those characters outside of a string, so they are refused. */
+ * this count would be wrong: no JSON has those characters outside of a string, so they are refused.
+ */
 static bool
 nesting_is_sane (const char *text, size_t length)
 {

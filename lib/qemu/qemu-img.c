@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Copyright the varve authors */
 
-/* Runs qemu-img. Images are given as json: names without a backing file: no format is probed, no file
- * but the one named is opened, and no character of a path is special. QEMU's words are in English
- * (LC_ALL=C), and the few that mean a decision are recognised in throw_complaint, and nowhere else. */
+/* Runs qemu-img. Images are given as json: names without a backing file: no format is probed, no
+ * file but the one named is opened, and no character of a path is special. QEMU's words are in
+ * English (LC_ALL=C), and the few that mean a decision are recognised in throw_complaint, and
+ * nowhere else. */
 #include "config.h"
 #include "qemu/qemu-img.h"
 
@@ -216,8 +217,8 @@ throw_damaged (const VarveImage *image, const char *output, const char *words, G
                       varve_json_int (report, "check-errors", 0), words);
 }
 
-/* Why "check" did not even begin. Where the file is there, is ours to read and nobody holds it, what
- * is left is a header that QEMU does not take. */
+/* Why "check" did not even begin. Where the file is there, is ours to read and nobody holds it,
+ * what is left is a header that QEMU does not take. */
 static bool
 throw_unopened (const VarveImage *image, const char *output, const char *words, GError **error)
 {
@@ -251,8 +252,8 @@ varve_image_check (const VarveImage *image, GCancellable *cancellable, GError **
                                          : throw_unopened (image, result->output, words, error);
 }
 
-/* Makes the file before qemu-img does: private from the start, and never over another. @out_made says
- * whether it is ours to remove after a failure. */
+/* Makes the file before qemu-img does: private from the start, and never over another. @out_made
+ * says whether it is ours to remove after a failure. */
 static bool
 reserve_file (const char *path, bool *out_made, GError **error)
 {
@@ -264,10 +265,10 @@ reserve_file (const char *path, bool *out_made, GError **error)
     return close (fd) == 0 || varve_throw_errno (error, VARVE_ERROR_FAILED, errno,
                                                  "Image '%s' could not be created", path);
   if (errno != EEXIST)
-    return varve_throw_errno (error, VARVE_ERROR_FAILED, errno,
-                              "Image '%s' could not be created", path);
-  if (stat (path, &info) == 0 && (S_ISBLK (info.st_mode) ||
-                                  (S_ISREG (info.st_mode) && info.st_size == 0)))
+    return varve_throw_errno (error, VARVE_ERROR_FAILED, errno, "Image '%s' could not be created",
+                              path);
+  if (stat (path, &info) == 0 &&
+      (S_ISBLK (info.st_mode) || (S_ISREG (info.st_mode) && info.st_size == 0)))
     return true;
   return varve_throw (error, VARVE_ERROR_EXISTS,
                       "Image '%s' could not be created: there is a file of that name.", path);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Copyright the varve authors */
 
-/* Arguments of QMP commands from a literal that looks like the JSON it becomes. Values go into json-glib
- * objects one by one and never through text, so that nothing in them needs quoting.
+/* Arguments of QMP commands from a literal that looks like the JSON it becomes. Values go into
+ * json-glib objects one by one and never through text, so that nothing in them needs quoting.
  *
  *   value   := object | array | string | number | true | false | null | escape
  *   object  := { } | { string : value (, string : value)* }
@@ -27,8 +27,7 @@ typedef struct {
 
 static JsonNode *read_value (Literal *literal);
 
-static void
-malformed (const Literal *literal, const char *expected) G_GNUC_NORETURN;
+static void malformed (const Literal *literal, const char *expected) G_GNUC_NORETURN;
 
 static void
 malformed (const Literal *literal, const char *expected)
@@ -117,14 +116,16 @@ read_number (Literal *literal)
   return json_node_init_int (json_node_alloc (), number);
 }
 
-/* QMP's integers are signed in json-glib. Sizes stop at 2^63 - 1, so that is where this stops too. */
+/* QMP's integers are signed in json-glib. Sizes stop at 2^63 - 1, so that is where this stops too.
+ */
 static JsonNode *
 unsigned_node (guint64 number)
 {
   return json_node_init_int (json_node_alloc (), (gint64)MIN (number, (guint64)G_MAXINT64));
 }
 
-/* There is no way to leave a member out: NULL becomes null, which QEMU answers with the member's name. */
+/* There is no way to leave a member out: NULL becomes null, which QEMU answers with the member's
+ * name. */
 static JsonNode *
 string_node (const char *text)
 {

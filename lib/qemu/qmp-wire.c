@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Copyright the varve authors */
 
-/* Reads and writes lines of JSON with deadlines. The socket is non-blocking throughout: each wait is a
- * poll for what is left of the deadline, so that a peer that sends a byte now and then gains nothing.
- * Every failure but "time ran out" is final for the stream; the layer above remembers that. */
+/* Reads and writes lines of JSON with deadlines. The socket is non-blocking throughout: each wait
+ * is a poll for what is left of the deadline, so that a peer that sends a byte now and then gains
+ * nothing. Every failure but "time ran out" is final for the stream; the layer above remembers
+ * that. */
 #include "config.h"
 #include "qemu/qmp-wire.h"
 
@@ -52,6 +53,12 @@ const char *
 varve_qmp_wire_name (const VarveQmpWire *wire)
 {
   return wire->name;
+}
+
+int
+varve_qmp_wire_fd (const VarveQmpWire *wire)
+{
+  return g_socket_get_fd (wire->socket);
 }
 
 static GSocket *
@@ -109,8 +116,19 @@ wait_for (VarveQmpWire *wire, GIOCondition condition, int64_t deadline, GCancell
 }
 
 static bool
+hung_up (VarveQmpWire *wire, GError **error)
+{
+  return varve_throw (error, VARVE_ERROR_SOURCE_UNREACHABLE,
+                      "The monitor '%s' hung up: QEMU has ended, or closed its monitor.",
+                      wire->name);
+}
+
+static bool
 broken (VarveQmpWire *wire, GError **error, const GError *inner)
 {
+  /* EPIPE and ECONNRESET both. */
+  if (g_error_matches (inner, G_IO_ERROR, G_IO_ERROR_CONNECTION_CLOSED))
+    return hung_up (wire, error);
   return varve_throw (error, VARVE_ERROR_SOURCE_UNREACHABLE,
                       "The connection to the monitor '%s' broke: %s.", wire->name, inner->message);
 }
@@ -146,9 +164,10 @@ varve_qmp_wire_send (VarveQmpWire *wire, const char *text, int64_t deadline, GEr
 static bool
 no_protocol (VarveQmpWire *wire, GError **error, const char *why)
 {
-  return varve_throw (error, VARVE_ERROR_SOURCE_UNREACHABLE,
-                      "What the monitor '%s' sent is not QMP: %s. Is it the socket of a -qmp option?",
-                      wire->name, why);
+  return varve_throw (
+      error, VARVE_ERROR_SOURCE_UNREACHABLE,
+      "What the monitor '%s' sent is not QMP: %s. Is it the socket of a -qmp option?", wire->name,
+      why);
 }
 
 /* Reads what is there. False without an error: nothing came before the deadline. */
@@ -167,9 +186,7 @@ fill (VarveQmpWire *wire, int64_t deadline, GCancellable *cancellable, GError **
   if (got < 0)
     return broken (wire, error, inner);
   if (got == 0)
-    return varve_throw (error, VARVE_ERROR_SOURCE_UNREACHABLE,
-                        "The monitor '%s' hung up: QEMU has ended, or closed its monitor.",
-                        wire->name);
+    return hung_up (wire, error);
 
   if (wire->buffer->len + (size_t)got > VARVE_QMP_MAX_LINE)
     return no_protocol (wire, error, "a line is longer than 64 MiB");

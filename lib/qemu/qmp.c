@@ -3,15 +3,17 @@
 
 /* QMP over one wire: greeting, commands and their replies, the queue of events.
  *
- * One command is in flight at a time, and replies are matched by id. A command whose wait was cancelled
- * is abandoned: its id is remembered, and its reply is dropped when it comes, so that the connection
- * is still good for cleaning up. A reply with any other id, a time-out and a broken wire are final:
- * `broken` holds the reason, and every later call fails with it.
+ * One command is in flight at a time, and replies are matched by id. A command whose wait was
+ * cancelled is abandoned: its id is remembered, and its reply is dropped when it comes, so that the
+ * connection is still good for cleaning up. A reply with any other id, a time-out and a broken wire
+ * are final: `broken` holds the reason, and every later call fails with it.
  */
 #include "config.h"
 #include "qemu/qmp.h"
 
+#include <errno.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include "qemu/json-get.h"
 #include "qemu/qmp-wire.h"
@@ -64,8 +66,24 @@ varve_qmp_version (const VarveQmp *qmp)
   return qmp->version;
 }
 
-/* Ends the use of the connection for the reason in @inner, and hands that on. A cancelled wait is no
- * such reason: the wire keeps what it had. */
+bool
+varve_qmp_peer (const VarveQmp *qmp, pid_t *out_pid, uid_t *out_uid, gid_t *out_gid, GError **error)
+{
+  struct ucred peer;
+  socklen_t length = sizeof peer;
+
+  if (getsockopt (varve_qmp_wire_fd (qmp->wire), SOL_SOCKET, SO_PEERCRED, &peer, &length) < 0)
+    return varve_throw_errno (error, VARVE_ERROR_HYPERVISOR, errno,
+                              "It cannot be told who listens on the monitor '%s'",
+                              varve_qmp_wire_name (qmp->wire));
+  *out_pid = peer.pid;
+  *out_uid = peer.uid;
+  *out_gid = peer.gid;
+  return true;
+}
+
+/* Ends the use of the connection for the reason in @inner, and hands that on. A cancelled wait is
+ * no such reason: the wire keeps what it had. */
 static void
 give_up (VarveQmp *qmp, GError **error, GError *inner)
 {
@@ -109,9 +127,9 @@ unexpected (VarveQmp *qmp, JsonObject *message, GError **error)
   return false;
 }
 
-/* One message that matters. @out_reply is NULL after an event (which is then in the queue) and after a
- * reply that nobody waits for any more. @id 0: no reply is awaited. False without an error: time
- * is up. */
+/* One message that matters. @out_reply is NULL after an event (which is then in the queue) and
+ * after a reply that nobody waits for any more. @id 0: no reply is awaited. False without an error:
+ * time is up. */
 static bool
 receive_one (VarveQmp *qmp, int64_t id, int64_t deadline, GCancellable *cancellable,
              JsonObject **out_reply, GError **error)
@@ -271,8 +289,8 @@ take_event (VarveQmp *qmp, VarveQmpMatch match, gpointer user_data)
   for (GList *link = qmp->events.head; link; link = link->next) {
     JsonObject *event = link->data;
 
-    if (!match || match (varve_json_string (event, "event"), varve_json_object (event, "data"),
-                         user_data)) {
+    if (!match ||
+        match (varve_json_string (event, "event"), varve_json_object (event, "data"), user_data)) {
       g_queue_delete_link (&qmp->events, link);
       return event;
     }
@@ -349,8 +367,7 @@ negotiate (VarveQmpWire *wire, unsigned timeout_s, int64_t deadline, GCancellabl
   qmp->abandoned = g_array_new (FALSE, FALSE, sizeof (int64_t));
   g_queue_init (&qmp->events);
 
-  g_autoptr (JsonObject) greeting =
-      varve_qmp_wire_receive (wire, deadline, cancellable, &inner);
+  g_autoptr (JsonObject) greeting = varve_qmp_wire_receive (wire, deadline, cancellable, &inner);
   if (!greeting) {
     if (inner)
       g_propagate_error (error, g_steal_pointer (&inner));

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Copyright the varve authors */
 
-/* The schema of QMP, as query-qmp-schema gives it: a list of entities that name each other. Types have
- * made-up names there ("42"), so that an argument is found only by way of its command:
+/* The schema of QMP, as query-qmp-schema gives it: a list of entities that name each other. Types
+ * have made-up names there ("42"), so that an argument is found only by way of its command:
  *
  *   { "name": "blockdev-add", "meta-type": "command", "arg-type": "42", … }
  *   { "name": "42", "meta-type": "object", "members": [ { "name": "driver", … }, … ],

@@ -19,8 +19,7 @@ QUIET = 'an event or an error: the library does not print'
 STAYS = 'an error: the library does not end its caller'
 
 EVERYWHERE = {
-    'atoi atol atoll atof strtol strtoll strtoul strtoull strtod sscanf '
-    'g_ascii_strtoll g_ascii_strtoull': NUMBER,
+    'atoi atol atoll atof strtol strtoll strtoul strtoull strtod': NUMBER,
     'sprintf vsprintf strcpy strncpy stpcpy strcat strncat gets': FORMAT,
     'malloc calloc realloc reallocarray free strdup strndup asprintf vasprintf': MEMORY,
     'alloca g_alloca g_newa strdupa': 'g_malloc: sizes come from outside',

@@ -16,7 +16,7 @@ BUILD = sys.argv[2]
 HEAD = '/* SPDX-License-Identifier: LGPL-2.1-or-later */\n/* Copyright the varve authors */\n'
 C = HEAD + '#include "config.h"\n'
 TABLE = 'text | `x` |\n\n| name | where | what |\n| --- | --- | --- |\n'
-DOCUMENTED = HEAD + '/**\n * varve_a: does it.\n *\n * Since: 0.1\n */\nint varve_a (void);\n'
+DOCUMENTED = HEAD + '/**\n * varve_a: does it.\n *\n * Since: 0.1\n */\nVARVE_API int *varve_a (int x);\n'
 OPTION = C + 'static const GOptionEntry e[] = { { "to", 0, 0, G_OPTION_ARG_STRING, &x, "X", "Y" } };\n'
 
 # Script, the files of the tree, and what it must say; nothing to say: the tree is in order.
@@ -58,6 +58,9 @@ CASES = [
      'exports varve_a'),
     ('symbols', {'lib/varve.map': 'X { global: varve_a; local: *; };',
                  'lib/varve-a.h': DOCUMENTED.replace('Since', 'From')}, 'no comment with "Since:"'),
+    ('symbols', {'lib/varve.map': 'X { global: varve_a; local: *; };', 'lib/varve-a.h': DOCUMENTED,
+                 'lib/run/varve-b.h': 'VARVE_API\nG_DECLARE_FINAL_TYPE (VarveB, varve_b, VARVE, B, X)\n'},
+     'declares varve_b_get_type'),
     ('failpoints', {'lib/a.c': C + 'varve_failpoint ("a-b", error);\n',
                     'docs/failure-points.md': TABLE + '| `a-b` | here | nothing |\n'}, ''),
     ('failpoints', {'lib/a.c': C + 'varve_failpoint ("a-b", error);\n',

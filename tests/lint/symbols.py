@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # Copyright the varve authors
 
-"""What libvarve exports is what lib/varve.map names, and each of it is documented with "Since:".
+"""What libvarve exports, what lib/varve.map names and what public headers declare as VARVE_API is the
+same, and each of it is documented with "Since:".
 
 Arguments: ROOT, then the built libvarve.so."""
 
@@ -33,15 +34,28 @@ def mapped():
     return names
 
 
+def public_headers():
+    return [lint.read(path) for path in lint.files('.h', under='lib/')
+            if re.match(r'lib/(\w+/)?varve[\w-]*\.h$', path)]
+
+
+def declared():
+    """Functions behind VARVE_API; of a G_DECLARE_FINAL_TYPE (Name, name, …) it is name_get_type."""
+    found = set()
+    for text in map(lint.without_comments, public_headers()):
+        for word, rest in re.findall(r'^VARVE_API\b.*?(\w+) \(([^;]*?)\)', text, re.M | re.S):
+            macro = word.startswith('G_DECLARE_')
+            found.add(rest.split(',')[1].strip() + '_get_type' if macro else word)
+    return found
+
+
 def documented():
     """Names of functions and types that have a comment of their own with Since: in it."""
     found = set()
-    for path in lint.files('.h', under='lib/'):
-        if not re.match(r'lib/(\w+/)?varve[\w-]*\.h$', path):
-            continue
-        for comment in re.findall(r'/\*\*(.*?)\*/', lint.read(path), re.S):
+    for text in public_headers():
+        for comment in re.findall(r'/\*\*(.*?)\*/', text, re.S):
             name = re.match(r'[\s*]*(\w+)', comment)
-            if name and re.search(r'\bSince: \d', comment):
+            if name and re.search(r'\bSince:[\s*]+\d', comment):
                 found.add(name.group(1))
     return found
 
@@ -58,6 +72,8 @@ for name in sorted(set(names) - exported):
     problems.append(f'lib/varve.map names {name}, which the library does not export')
 for name in sorted(exported - set(names)):
     problems.append(f'the library exports {name}, which lib/varve.map does not name')
+for name in sorted(declared() - set(names)):
+    problems.append(f'a public header declares {name}, which lib/varve.map does not name')
 for name in sorted(n for n in set(names) if names.count(n) > 1):
     problems.append(f'lib/varve.map names {name} twice')
 for name in names:

@@ -158,6 +158,31 @@ test_examples (void)
   g_assert_cmpuint (count, >, 0);
 }
 
+/* The verbatim blocks of the man page that are documents. */
+static void
+test_man_page (void)
+{
+  g_autofree char *path =
+      g_test_build_filename (G_TEST_DIST, "..", "..", "docs", "man", "varve-job.pod", NULL);
+  g_autofree char *page = read_all (path);
+  g_autoptr (GRegex) regex =
+      g_regex_new ("^  <job .*?^  </job>$", G_REGEX_MULTILINE | G_REGEX_DOTALL, 0, NULL);
+  g_autoptr (GMatchInfo) match = NULL;
+  guint count = 0;
+
+  for (g_regex_match (regex, page, 0, &match); g_match_info_matches (match);
+       g_match_info_next (match, NULL)) {
+    g_autofree char *text = g_match_info_fetch (match, 0);
+    g_autoptr (GError) error = NULL;
+    g_autoptr (VarveJob) job = varve_job_parse (text, strlen (text), path, &error);
+
+    g_assert_no_error (error);
+    g_assert_nonnull (job);
+    count++;
+  }
+  g_assert_cmpuint (count, >=, 6);
+}
+
 int
 main (int argc, char **argv)
 {
@@ -166,5 +191,6 @@ main (int argc, char **argv)
   g_assert_cmpuint (add_all ("in", ".xml", test_valid), >=, 9);
   g_assert_cmpuint (add_all ("invalid", "-invalid.xml", test_invalid), >=, 90);
   g_test_add_func ("/job/examples", test_examples);
+  g_test_add_func ("/job/man-page", test_man_page);
   return g_test_run ();
 }

@@ -44,9 +44,8 @@ varve_qmp_disks_find (GPtrArray *disks, const char *name)
 GHashTable *
 varve_qmp_nodes (VarveQmpDomain *domain, GCancellable *cancellable, GError **error)
 {
-  g_autoptr (JsonNode) reply =
-      varve_qmp_execute (domain->qmp, "query-named-block-nodes", varve_qmp_args ("{'flat':%b}", 1),
-                         cancellable, error);
+  g_autoptr (JsonNode) reply = varve_qmp_execute (
+      domain->qmp, "query-named-block-nodes", varve_qmp_args ("{'flat':true}"), cancellable, error);
 
   if (!reply)
     return NULL;

@@ -7,6 +7,7 @@
 #include "virt/qmp/qmp-domain.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -43,7 +44,7 @@ nobody_listens (const char *path)
 
   if (strlen (path) >= sizeof address.sun_path)
     return false;
-  strcpy (address.sun_path, path);
+  g_strlcpy (address.sun_path, path, sizeof address.sun_path);
   fd = socket (AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
   if (fd < 0)
     return false;
@@ -55,19 +56,20 @@ nobody_listens (const char *path)
 
 /* QEMU may have changed its user after it made the socket, so /proc knows better than the socket.
  */
-static void
-learn_process (VarveQmpDomain *domain)
+static bool
+learn_process (VarveQmpDomain *domain, GError **error)
 {
-  varve_qmp_peer (domain->qmp, &domain->pid, &domain->uid, &domain->gid);
+  if (!varve_qmp_peer (domain->qmp, &domain->pid, &domain->uid, &domain->gid, error))
+    return false;
   if (domain->pid <= 0)
-    return;
+    return true;
 
   g_autofree char *path = g_strdup_printf ("/proc/%d/status", (int)domain->pid);
   g_autofree char *text = NULL;
   unsigned fsuid, fsgid;
 
   if (!g_file_get_contents (path, &text, NULL, NULL))
-    return;
+    return true;
   const char *uid = strstr (text, "\nUid:");
   const char *gid = strstr (text, "\nGid:");
   if (uid && gid && sscanf (uid, "\nUid: %*u %*u %*u %u", &fsuid) == 1 &&
@@ -75,6 +77,7 @@ learn_process (VarveQmpDomain *domain)
     domain->uid = fsuid;
     domain->gid = fsgid;
   }
+  return true;
 }
 
 /* SOURCE_UNREACHABLE is kept for a QEMU that has gone: callers take it for that. */
@@ -85,10 +88,8 @@ connect_monitor (VarveQmpDomain *domain, GCancellable *cancellable, GError **err
 
   g_clear_pointer (&domain->qmp, varve_qmp_free);
   domain->qmp = varve_qmp_connect (domain->path, 0, cancellable, &local);
-  if (domain->qmp) {
-    learn_process (domain);
-    return true;
-  }
+  if (domain->qmp)
+    return learn_process (domain, error);
   if (varve_error_matches (local, VARVE_ERROR_SOURCE_UNREACHABLE) && !nobody_listens (domain->path))
     local->code = VARVE_ERROR_HYPERVISOR;
   g_propagate_error (error, g_steal_pointer (&local));

@@ -7,7 +7,6 @@
 #include "virt/qmp/qmp-domain.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <unistd.h>
 
 #include "util/error.h"
@@ -29,18 +28,8 @@ bool
 varve_qmp_scratch_create (VarveQmpDomain *domain, const char *path, uint64_t size,
                           GCancellable *cancellable, GError **error)
 {
-  /* qemu-img truncates a file that is there, and leaves its mode alone. */
-  int fd = open (path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
   g_autoptr (VarveImage) image = varve_image_new (path, "qcow2", NULL);
 
-  if (fd < 0)
-    return varve_throw_errno (error, errno == EEXIST ? VARVE_ERROR_EXISTS : VARVE_ERROR_FAILED,
-                              errno, "The scratch image '%s' for domain '%s' cannot be made", path,
-                              domain->base.name);
-  close (fd);
-  if (varve_image_create (image, size, NULL, NULL, cancellable, error) &&
-      varve_qmp_hand_over (domain, path, error))
-    return true;
-  unlink (path);
-  return false;
+  return varve_image_create (image, size, NULL, NULL, cancellable, error) &&
+         varve_qmp_hand_over (domain, path, error);
 }
