@@ -55,6 +55,12 @@ varve_qmp_wire_name (const VarveQmpWire *wire)
   return wire->name;
 }
 
+int
+varve_qmp_wire_fd (const VarveQmpWire *wire)
+{
+  return g_socket_get_fd (wire->socket);
+}
+
 static GSocket *
 try_connect (GSocketAddress *address, GCancellable *cancellable, GError **error)
 {

@@ -25,6 +25,7 @@ VarveQmpWire *varve_qmp_wire_connect (const char *path, int64_t deadline, GCance
 VarveQmpWire *varve_qmp_wire_new (GSocket *socket, const char *name);
 void varve_qmp_wire_free (VarveQmpWire *wire);
 const char *varve_qmp_wire_name (const VarveQmpWire *wire);
+int varve_qmp_wire_fd (const VarveQmpWire *wire);
 
 /* Not to be cancelled: half a command would spoil all that follow. */
 bool varve_qmp_wire_send (VarveQmpWire *wire, const char *text, int64_t deadline, GError **error);

@@ -11,7 +11,9 @@
 #include "config.h"
 #include "qemu/qmp.h"
 
+#include <errno.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include "qemu/json-get.h"
 #include "qemu/qmp-wire.h"
@@ -62,6 +64,22 @@ unsigned
 varve_qmp_version (const VarveQmp *qmp)
 {
   return qmp->version;
+}
+
+bool
+varve_qmp_peer (const VarveQmp *qmp, pid_t *out_pid, uid_t *out_uid, gid_t *out_gid, GError **error)
+{
+  struct ucred peer;
+  socklen_t length = sizeof peer;
+
+  if (getsockopt (varve_qmp_wire_fd (qmp->wire), SOL_SOCKET, SO_PEERCRED, &peer, &length) < 0)
+    return varve_throw_errno (error, VARVE_ERROR_HYPERVISOR, errno,
+                              "It cannot be told who listens on the monitor '%s'",
+                              varve_qmp_wire_name (qmp->wire));
+  *out_pid = peer.pid;
+  *out_uid = peer.uid;
+  *out_gid = peer.gid;
+  return true;
 }
 
 /* Ends the use of the connection for the reason in @inner, and hands that on. A cancelled wait is

@@ -10,6 +10,7 @@
 #pragma once
 
 #include <stdbool.h>
+#include <sys/types.h>
 #include <gio/gio.h>
 #include <json-glib/json-glib.h>
 
@@ -64,5 +65,10 @@ void varve_qmp_forget_events (VarveQmp *qmp);
 
 /* MAJOR * 10000 + MINOR * 100 + MICRO, from the greeting. */
 unsigned varve_qmp_version (const VarveQmp *qmp);
+
+/* The process that listens, as it was when it began to. *@out_pid is 0 where it is in a process
+ * name space that is not seen from here. */
+bool varve_qmp_peer (const VarveQmp *qmp, pid_t *out_pid, uid_t *out_uid, gid_t *out_gid,
+                     GError **error);
 
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (VarveQmp, varve_qmp_free)
