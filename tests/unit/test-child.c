@@ -41,7 +41,8 @@ static void
 test_setup (void)
 {
   const char *argv[] = { "sh", "-c",
-                         "grep -E 'NoNewPrivs|SigBlk|SigIgn' /proc/self/status | tr -d '\\t'; "
+                         "tr -d '\\t' < /proc/self/status | grep '^Sig[BI]'; "
+                         "grep -o 'NoNewPrivs.*1' /proc/self/status; "
                          "cut -d' ' -f5 /proc/$$/stat; echo $$ $LC_ALL",
                          NULL };
   sigset_t blocked, before;
@@ -56,11 +57,11 @@ test_setup (void)
 
   g_auto (GStrv) lines = g_strsplit (result->output, "\n", -1);
   g_assert_cmpuint (g_strv_length (lines), >=, 5);
-  g_assert_cmpstr (lines[0], ==, "NoNewPrivs:1");
-  g_assert_cmpstr (lines[1], ==, "SigBlk:0000000000000000");
-  g_assert_cmpint (g_ascii_strtoull (strchr (lines[2], ':') + 1, NULL, 16) &
+  g_assert_cmpstr (lines[0], ==, "SigBlk:0000000000000000");
+  g_assert_cmpint (g_ascii_strtoull (strchr (lines[1], ':') + 1, NULL, 16) &
                        (1u << (SIGINT - 1) | 1u << (SIGTERM - 1)),
                    ==, 0);
+  g_assert_cmpstr (lines[2], ==, "NoNewPrivs:\t1");
   g_autofree char *leader = g_strconcat (lines[3], " C", NULL);
   g_assert_cmpstr (lines[4], ==, leader);
 }

@@ -499,15 +499,12 @@ test_encrypted (Fixture *fixture, gconstpointer data)
   g_autofree char *open =
       g_strdup_printf ("driver=%s,%skey-secret=s,file.driver=file,file.filename=%s",
                        (const char *)data, g_str_equal (data, "luks") ? "" : "encrypt.", path);
-  const char *options = g_str_equal (data, "luks")
-                            ? "key-secret=s,iter-time=10"
-                            : "encrypt.format=luks,encrypt.key-secret=s,encrypt.iter-time=10";
   g_autoptr (VarveImage) image = varve_image_new (path, data, key);
   g_autoptr (VarveImage) keyless = varve_image_new (path, data, NULL);
   VarveDaemonExport export = { .image = image, .export_name = "vda" };
 
   g_assert_true (g_file_set_contents (key, "secret", -1, NULL));
-  run ("qemu-img", "create", "-q", "-f", data, "--object", secret, "-o", options, path, "4M");
+  create_encrypted (path, data, key, "4M");
   run ("qemu-io", "--object", secret, "--image-opts", "-c", "write -P 5 0 1M", open);
 
   g_autoptr (VarveStorageDaemon) daemon = start (fixture, &export, 1);
