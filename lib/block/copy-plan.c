@@ -16,7 +16,8 @@
 /* One window of the map of one end. */
 typedef struct {
   BlockSource *source;
-  bool whole; /* a base: it has no clean extents */
+  bool whole;           /* a base: it has no clean extents */
+  uint64_t clean_limit; /* clean extents end here */
   VarveExtents *extents;
   uint64_t start; /* what extents covers; nothing when start == end */
   uint64_t end;
@@ -76,14 +77,16 @@ block_plan_piece (const BlockSink *sink)
 }
 
 BlockPlan *
-block_plan_new (BlockSource *source, const BlockSink *sink, BlockSource *base)
+block_plan_new (BlockSource *source, const BlockSink *sink, BlockSource *base, uint64_t clean_limit)
 {
   BlockPlan *plan = g_new0 (BlockPlan, 1);
 
   plan->map.source = source;
+  plan->map.clean_limit = clean_limit ? clean_limit : source->size;
   plan->map.extents = varve_extents_new ();
   plan->base.source = base;
   plan->base.whole = true;
+  plan->base.clean_limit = UINT64_MAX;
   plan->base.extents = varve_extents_new ();
   plan->size = source->size;
   plan->align = sink->alignment;
@@ -115,6 +118,33 @@ check_whole (const Map *map, GError **error)
                       varve_extents_bytes (map->extents, VARVE_EXTENT_CLEAN));
 }
 
+/* Appends @extent; what of it is clean behind the limit as data. */
+static void
+append_limited (VarveExtents *extents, const VarveExtent *extent, uint64_t limit)
+{
+  uint64_t end = extent->offset + extent->length;
+  uint64_t split = CLAMP (limit, extent->offset, end);
+
+  if (extent->state != VARVE_EXTENT_CLEAN)
+    split = end;
+  varve_extents_append (extents, extent->offset, split - extent->offset, extent->state);
+  varve_extents_append (extents, split, end - split, VARVE_EXTENT_DATA);
+}
+
+static void
+limit_clean (Map *map, uint64_t end)
+{
+  g_autoptr (VarveExtents) limited = NULL;
+
+  if (end <= map->clean_limit)
+    return;
+  limited = varve_extents_new ();
+  for (size_t i = 0; i < varve_extents_count (map->extents); i++)
+    append_limited (limited, varve_extents_get (map->extents, i), map->clean_limit);
+  varve_extents_free (map->extents);
+  map->extents = g_steal_pointer (&limited);
+}
+
 static bool
 map_load (Map *map, uint64_t offset, GError **error)
 {
@@ -127,6 +157,7 @@ map_load (Map *map, uint64_t offset, GError **error)
       (map->whole && !check_whole (map, error)))
     return varve_prefix (error, "Asking for the map of %s at offset %" G_GUINT64_FORMAT,
                          map->source->label, offset);
+  limit_clean (map, end);
   map->start = offset;
   map->end = end;
   return true;

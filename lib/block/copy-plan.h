@@ -61,8 +61,10 @@ uint64_t block_step_read_bytes (const BlockStep *step);
 
 typedef struct BlockPlan BlockPlan;
 
-/* The ends stay the caller's. */
-BlockPlan *block_plan_new (BlockSource *source, const BlockSink *sink, BlockSource *base);
+/* The ends stay the caller's. What the source calls clean at or behind @clean_limit (0: no limit)
+ * is data: there is no base there that it could equal. */
+BlockPlan *block_plan_new (BlockSource *source, const BlockSink *sink, BlockSource *base,
+                           uint64_t clean_limit);
 void block_plan_free (BlockPlan *plan);
 
 /* Unit of comparing and of finding zeros: the larger of BLOCK_COPY_UNIT and the sink's alignment.

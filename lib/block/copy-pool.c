@@ -294,7 +294,7 @@ block_pool_start (const BlockCopy *copy, GError **error)
   unsigned workers = CLAMP (copy->source->depth, 1, BLOCK_COPY_WORKERS);
 
   pool->copy = copy;
-  pool->plan = block_plan_new (copy->source, copy->sink, copy->base);
+  pool->plan = block_plan_new (copy->source, copy->sink, copy->base, copy->clean_limit);
   pool->workers = g_ptr_array_new ();
   pool->capacity = workers * BLOCK_POOL_STEPS;
   pool->ring = g_new0 (Slot, pool->capacity);

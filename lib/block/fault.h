@@ -20,11 +20,11 @@ typedef enum {
 
 typedef struct {
   BlockFaultOp op;
-  unsigned nth;         /* the first call that fails, from 1; 0: none by count */
-  uint64_t offset;      /* with by_offset: calls that touch this byte fail */
+  unsigned nth;    /* the first call that fails, from 1; 0: none by count */
+  uint64_t offset; /* with by_offset: calls that touch this byte fail */
   bool by_offset;
-  int errnum;           /* what it fails with: EIO, ENOSPC … */
-  unsigned delay_ms;    /* every call of @op takes this long */
+  int errnum;        /* what it fails with: EIO, ENOSPC … */
+  unsigned delay_ms; /* every call of @op takes this long */
 } BlockFault;
 
 BlockSource *block_fault_source_new (BlockSource *source, const BlockFault *fault);

@@ -3,11 +3,12 @@
 
 /* An NBD export as a source (and as a sink), by libnbd.
  *
- * One thread per connection drives libnbd's state machine; read() queues an asynchronous command and
- * waits for it. Metadata contexts: QEMU's snapshot-access exports kill a connection that asked for two
- * of them, so each has a connection of its own unless contexts_may_share: the first connection asks for
- * the allocation context, the second for the dirty one; allocation is asked only inside dirty ranges.
- * Reads go to both where the server allows several connections (can_multi_conn).
+ * One thread per connection drives libnbd's state machine; read() queues an asynchronous command
+ * and waits for it. Metadata contexts: QEMU's snapshot-access exports kill a connection that asked
+ * for two of them, so each has a connection of its own unless contexts_may_share: the first
+ * connection asks for the allocation context, the second for the dirty one; allocation is asked
+ * only inside dirty ranges. Reads go to both where the server allows several connections
+ * (can_multi_conn).
  */
 #pragma once
 
@@ -20,14 +21,14 @@ typedef struct {
   const char *dirty_context;      /* "qemu:dirty-bitmap:NAME", or NULL: full */
   const char *allocation_context; /* "base:allocation", or NULL: everything is data */
   bool contexts_may_share;
-  unsigned connections;           /* at most; 0 and 1: as many as the contexts need */
-  unsigned connect_timeout;       /* seconds, 0: 10 */
-  unsigned stall_timeout;         /* seconds without any answer while something is under way; 0: 60 */
+  unsigned connections;     /* at most; 0 and 1: as many as the contexts need */
+  unsigned connect_timeout; /* seconds, 0: 10 */
+  unsigned stall_timeout;   /* seconds without any answer while something is under way; 0: 60 */
 } BlockNbdOptions;
 
-/* Extents: dirty ∩ allocated is data, dirty ∩ hole is zero, the rest clean. A dirty context that was
- * asked for and not granted is an error, never a full read in disguise; a failing block status for
- * the allocation context alone downgrades to "all data". */
+/* Extents: dirty ∩ allocated is data, dirty ∩ hole is zero, the rest clean. A dirty context that
+ * was asked for and not granted is an error, never a full read in disguise; a failing block status
+ * for the allocation context alone downgrades to "all data". */
 BlockSource *block_nbd_source_open (const BlockNbdOptions *options, GCancellable *cancellable,
                                     GError **error);
 

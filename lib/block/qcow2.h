@@ -5,8 +5,9 @@
  * encryption, no snapshots), after docs/interop/qcow2.txt of QEMU.
  *
  * Clusters are laid down in the order in which they come; L2 tables of which nothing more is
- * expected are written out, so that memory does not grow with the disk; flush writes the L1 table, the
- * refcounts and, last, the header. A file that was not flushed has no header and is not an image.
+ * expected are written out, so that memory does not grow with the disk; flush writes the L1 table,
+ * the refcounts and, last, the header. A file that was not flushed has no header and is not an
+ * image.
  */
 #pragma once
 
@@ -18,7 +19,7 @@ typedef struct {
   const char *backing_file;   /* as written into the header, or NULL */
   const char *backing_format; /* required with backing_file: "qcow2" or "raw" */
   int mode;                   /* of the file; 0: 0600 */
-  bool replace;               /* an existing regular file is replaced; else it is VARVE_ERROR_EXISTS */
+  bool replace; /* an existing regular file is replaced; else it is VARVE_ERROR_EXISTS */
 } BlockQcow2Options;
 
 BlockSink *block_qcow2_sink_create (const char *path, const BlockQcow2Options *options,

@@ -3,10 +3,10 @@
 
 /* Where blocks come from.
  *
- * A source is one disk (or one layer of one) that can be read at random. Every call is synchronous and
- * may be made from many threads at once: a request in flight is a thread that waits, and a
- * source which can have many under way (nbd) does so behind its own read(). So a completion can never
- * be taken for a success: the result of the call is the result of the request.
+ * A source is one disk (or one layer of one) that can be read at random. Every call is synchronous
+ * and may be made from many threads at once: a request in flight is a thread that waits, and a
+ * source which can have many under way (nbd) does so behind its own read(). So a completion can
+ * never be taken for a success: the result of the call is the result of the request.
  */
 #pragma once
 
@@ -22,8 +22,9 @@ typedef struct BlockSource BlockSource;
 typedef struct {
   const char *name;
 
-  /* Fills @buffer with exactly @length bytes from @offset, or fails. The range lies within the size;
-   * offset and length are multiples of block_size, save that the range may end at the size. */
+  /* Fills @buffer with exactly @length bytes from @offset, or fails. The range lies within the
+   * size; offset and length are multiples of block_size, save that the range may end at the size.
+   */
   bool (*read) (BlockSource *source, uint64_t offset, void *buffer, size_t length, GError **error);
 
   /* Appends extents that cover all of [offset, offset + length) to @out, in order, checked against
@@ -32,8 +33,8 @@ typedef struct {
   bool (*extents) (BlockSource *source, uint64_t offset, uint64_t length, VarveExtents *out,
                    GError **error);
 
-  /* Wakes whoever waits in read or extents; those calls then fail, as all later ones do. Any thread,
-   * any number of times. May be NULL where no call ever blocks for long. */
+  /* Wakes whoever waits in read or extents; those calls then fail, as all later ones do. Any
+   * thread, any number of times. May be NULL where no call ever blocks for long. */
   void (*interrupt) (BlockSource *source);
 
   void (*free) (BlockSource *source);
@@ -43,8 +44,8 @@ typedef struct {
  * does not change. */
 struct BlockSource {
   const BlockSourceOps *ops;
-  char *label;         /* for messages: "disk 'vda' at nbd+unix://…"; block_source_free frees it */
-  uint64_t size;       /* bytes */
+  char *label;   /* for messages: "disk 'vda' at nbd+unix://…"; block_source_free frees it */
+  uint64_t size; /* bytes */
   uint32_t block_size; /* smallest unit of a read, power of two; 1 for most */
   uint32_t max_read;   /* largest read, bytes */
   unsigned depth;      /* reads that are worth having under way at once, ≥ 1 */

@@ -62,7 +62,7 @@ varve_checkpoint_stale (GPtrArray *bitmaps, const char *owner, VarveCommittedFun
 static int
 newest_first (gconstpointer a, gconstpointer b)
 {
-  return strcmp (*(const char *const *) b, *(const char *const *) a);
+  return strcmp (*(const char *const *)b, *(const char *const *)a);
 }
 
 GPtrArray *

@@ -25,18 +25,18 @@ typedef bool (*VarveCommittedFunc) (const char *backup, gpointer data);
 VarveCheckpointState varve_checkpoint_state (const VarveBitmap *bitmap, const char *owner,
                                              VarveCommittedFunc committed, gpointer data);
 
-/* Names that are to go before a backup starts: @owner's left-over and broken ones. The domain's lock is
- * held and its sessions have been recovered, so no live session can name them. A name that is broken on one disk
- * and sound on another stays (a checkpoint is one thing on libvirt), unless it is left over.
- * (transfer full) array of char* */
+/* Names that are to go before a backup starts: @owner's left-over and broken ones. The domain's
+ * lock is held and its sessions have been recovered, so no live session can name them. A name that
+ * is broken on one disk and sound on another stays (a checkpoint is one thing on libvirt), unless
+ * it is left over. (transfer full) array of char* */
 GPtrArray *varve_checkpoint_stale (GPtrArray *bitmaps, const char *owner,
                                    VarveCommittedFunc committed, gpointer data);
 
-/* Names that may go after a backup was committed: all but the newest @keep committed ones of @owner. Newest by
- * the backup's time in the name. (transfer full) array of char* */
+/* Names that may go after a backup was committed: all but the newest @keep committed ones of
+ * @owner. Newest by the backup's time in the name. (transfer full) array of char* */
 GPtrArray *varve_checkpoint_retire (GPtrArray *bitmaps, const char *owner, unsigned keep,
                                     VarveCommittedFunc committed, gpointer data);
 
-/* Why an increment must not be taken from this bitmap, as a sentence without a full stop; NULL when it may.
- * (transfer full) */
+/* Why an increment must not be taken from this bitmap, as a sentence without a full stop; NULL when
+ * it may. (transfer full) */
 char *varve_checkpoint_distrust (const VarveBitmap *bitmap);

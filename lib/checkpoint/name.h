@@ -9,8 +9,8 @@
  *   BACKUP  id of the backup that it was made with
  *   NONCE   8 random hex, so that two bitmaps may name the same backup
  *
- * It means: "every change since the disk equalled BACKUP in OWNER's store". So the name alone, with the
- * store at hand, says what a bitmap is good for; no other record is needed for safety.
+ * It means: "every change since the disk equalled BACKUP in OWNER's store". So the name alone, with
+ * the store at hand, says what a bitmap is good for; no other record is needed for safety.
  */
 #pragma once
 

@@ -14,21 +14,21 @@ typedef struct {
   char *name;
   bool backup;      /* backup='no': left out */
   char *qdev;       /* bare QEMU: qdev id or path, or node name, when the name is not one */
-  char *image_path; /* <image file= format= key-file=>: how to open it when the domain is off; or NULL */
+  char *image_path; /* <image>: how it is opened when the domain is off; or NULL */
   char *image_format;
   char *image_key_file;
 } VarveJobDisk;
 
 typedef struct {
-  char *name;   /* of the action, or NULL */
+  char *name; /* of the action, or NULL */
   char *domain;
   char *uri;
-  char *uuid;   /* or NULL */
-  char *owner;  /* label, or NULL: the job's name */
-  char *store;  /* STORE string: "images:/srv/backup" */
-  GPtrArray *disks;   /* of VarveJobDisk; empty: all */
-  char *incremental;  /* "auto", "never", or a checkpoint */
-  bool quiesce;       /* asked for */
+  char *uuid;        /* or NULL */
+  char *owner;       /* label, or NULL: the job's name */
+  char *store;       /* STORE string: "images:/srv/backup" */
+  GPtrArray *disks;  /* of VarveJobDisk; empty: all */
+  char *incremental; /* "auto", "never", or a checkpoint */
+  bool quiesce;      /* asked for */
   bool quiesce_required;
   unsigned quiesce_timeout; /* seconds, default 20 */
   unsigned write_timeout;   /* <guard write-timeout>: 1..4, default 4 */
@@ -37,8 +37,8 @@ typedef struct {
   char *scratch_directory;  /* <scratch directory=>, or NULL */
   uint64_t speed;           /* bytes per second, 0: no limit; <speed unit=> */
   unsigned wait;            /* seconds */
-  unsigned keep;            /* committed checkpoints kept, 1..8, default 2; <checkpoints keep='2'/> */
-  unsigned max_chain;       /* <images max-chain='60'> */
+  unsigned keep;      /* committed checkpoints kept, 1..8, default 2; <checkpoints keep='2'/> */
+  unsigned max_chain; /* <images max-chain='60'> */
 } VarveBackupDef;
 
 typedef struct {
@@ -56,6 +56,10 @@ typedef struct {
   char *directory_format;
   bool force;
 } VarveRestoreDef;
+
+/* What a reader of a document checks, for a job that was put together by calls: those return
+ * nothing, so that a run asks this first. VARVE_ERROR_USAGE names the action and the field. */
+bool varve_job_check (VarveJob *job, GError **error);
 
 const VarveBackupDef *varve_backup_action_def (VarveBackupAction *action);
 const VarveRestoreDef *varve_restore_action_def (VarveRestoreAction *action);

@@ -16,7 +16,8 @@ G_BEGIN_DECLS
  * Since: 0.1
  */
 #define VARVE_TYPE_JOB (varve_job_get_type ())
-VARVE_API G_DECLARE_FINAL_TYPE (VarveJob, varve_job, VARVE, JOB, GObject)
+VARVE_API
+G_DECLARE_FINAL_TYPE (VarveJob, varve_job, VARVE, JOB, GObject)
 
 /**
  * VarveBackupAction: one `<backup>` of a job.
@@ -24,7 +25,8 @@ VARVE_API G_DECLARE_FINAL_TYPE (VarveJob, varve_job, VARVE, JOB, GObject)
  * Since: 0.1
  */
 #define VARVE_TYPE_BACKUP_ACTION (varve_backup_action_get_type ())
-VARVE_API G_DECLARE_FINAL_TYPE (VarveBackupAction, varve_backup_action, VARVE, BACKUP_ACTION, GObject)
+VARVE_API
+G_DECLARE_FINAL_TYPE (VarveBackupAction, varve_backup_action, VARVE, BACKUP_ACTION, GObject)
 
 /**
  * VarveRestoreAction: one `<restore>` of a job.
@@ -32,7 +34,8 @@ VARVE_API G_DECLARE_FINAL_TYPE (VarveBackupAction, varve_backup_action, VARVE, B
  * Since: 0.1
  */
 #define VARVE_TYPE_RESTORE_ACTION (varve_restore_action_get_type ())
-VARVE_API G_DECLARE_FINAL_TYPE (VarveRestoreAction, varve_restore_action, VARVE, RESTORE_ACTION, GObject)
+VARVE_API
+G_DECLARE_FINAL_TYPE (VarveRestoreAction, varve_restore_action, VARVE, RESTORE_ACTION, GObject)
 
 /**
  * varve_job_new: an empty job.
@@ -44,8 +47,8 @@ VARVE_API G_DECLARE_FINAL_TYPE (VarveRestoreAction, varve_restore_action, VARVE,
 VARVE_API VarveJob *varve_job_new (const char *name);
 
 /**
- * varve_job_load: reads a job document. The reader takes no network, no external entity, no document over
- * 1 MiB, and does not rely on the schema having been run.
+ * varve_job_load: reads a job document. The reader takes no network, no external entity, no
+ * document over 1 MiB, and does not rely on the schema having been run.
  * @path: the file
  *
  * Errors: %VARVE_ERROR_DOCUMENT with file, line and what was expected.
@@ -63,20 +66,21 @@ VARVE_API VarveJob *varve_job_load (const char *path, GError **error);
  * Returns: (transfer full) (nullable): the job
  * Since: 0.1
  */
-VARVE_API VarveJob *varve_job_parse (const char *data, gsize length, const char *name, GError **error);
+VARVE_API VarveJob *varve_job_parse (const char *data, gsize length, const char *name,
+                                     GError **error);
 
 /**
  * varve_job_validate: checks a document against the RelaxNG schema, then reads it.
  * @path: the file
  * @schema: (nullable): the schema file; %NULL: the installed one
- * @out_problems: (out) (transfer container) (element-type utf8): "FILE:LINE: what is wrong", all of them;
- *   empty when the document is valid
+ * @out_problems: (out) (transfer container) (element-type utf8): "FILE:LINE: what is wrong", all of
+ * them; empty when the document is valid
  *
  * Returns: %FALSE only when the document or the schema could not be read at all
  * Since: 0.1
  */
-VARVE_API gboolean varve_job_validate (const char *path, const char *schema, GPtrArray **out_problems,
-                                       GError **error);
+VARVE_API gboolean varve_job_validate (const char *path, const char *schema,
+                                       GPtrArray **out_problems, GError **error);
 
 /**
  * varve_job_to_xml: the document that gives this job.
@@ -106,8 +110,8 @@ VARVE_API GPtrArray *varve_job_get_actions (VarveJob *job);
  * Returns: (transfer none): the action, to be filled in further
  * Since: 0.1
  */
-VARVE_API VarveBackupAction *varve_job_add_backup (VarveJob *job, const char *domain, const char *uri,
-                                                   const char *store);
+VARVE_API VarveBackupAction *varve_job_add_backup (VarveJob *job, const char *domain,
+                                                   const char *uri, const char *store);
 
 /**
  * varve_job_add_restore: appends an action.
@@ -120,7 +124,8 @@ VARVE_API VarveBackupAction *varve_job_add_backup (VarveJob *job, const char *do
 VARVE_API VarveRestoreAction *varve_job_add_restore (VarveJob *job, const char *store,
                                                      const char *backup);
 
-/* --- backup ------------------------------------------------------------------------------------ */
+/* --- backup ------------------------------------------------------------------------------------
+ */
 
 /** varve_backup_action_set_name: names the action, for `varve run --only`. Since: 0.1 */
 VARVE_API void varve_backup_action_set_name (VarveBackupAction *action, const char *name);
@@ -128,7 +133,8 @@ VARVE_API void varve_backup_action_set_name (VarveBackupAction *action, const ch
 /** varve_backup_action_set_uuid: the domain's uuid, where an image: domain has one. Since: 0.1 */
 VARVE_API void varve_backup_action_set_uuid (VarveBackupAction *action, const char *uuid);
 
-/** varve_backup_action_set_owner: whose checkpoints are used (default: the job's name). Since: 0.1 */
+/** varve_backup_action_set_owner: whose checkpoints are used (default: the job's name). Since: 0.1
+ */
 VARVE_API void varve_backup_action_set_owner (VarveBackupAction *action, const char *owner);
 
 /**
@@ -136,10 +142,12 @@ VARVE_API void varve_backup_action_set_owner (VarveBackupAction *action, const c
  *
  * Since: 0.1
  */
-VARVE_API void varve_backup_action_set_incremental (VarveBackupAction *action, const char *incremental);
+VARVE_API void varve_backup_action_set_incremental (VarveBackupAction *action,
+                                                    const char *incremental);
 
 /**
- * varve_backup_action_add_disk: names a disk. If any is named with @include, only those are backed up.
+ * varve_backup_action_add_disk: names a disk. If any is named with @include, only those are backed
+ * up.
  * @name: the disk's name
  * @include: %FALSE: leave it out
  *
@@ -150,7 +158,8 @@ VARVE_API void varve_backup_action_add_disk (VarveBackupAction *action, const ch
 
 /**
  * varve_backup_action_set_image: how a stopped disk's image is opened.
- * @disk: the disk's name; added when it is not there
+ * @disk: the disk's name; added when it is not there, to be backed up unless
+ *   varve_backup_action_add_disk() chooses others
  * @path: the image
  * @format: its format: never guessed
  * @key_file: (nullable): LUKS passphrase file
@@ -161,7 +170,13 @@ VARVE_API void varve_backup_action_set_image (VarveBackupAction *action, const c
                                               const char *path, const char *format,
                                               const char *key_file);
 
-/** varve_backup_action_set_quiesce: freeze file systems by guest agent; @timeout in seconds. Since: 0.1 */
+/**
+ * varve_backup_action_set_quiesce: freezes file systems by the guest agent.
+ * @required: fail when that cannot be done
+ * @timeout: seconds
+ *
+ * Since: 0.1
+ */
 VARVE_API void varve_backup_action_set_quiesce (VarveBackupAction *action, gboolean required,
                                                 guint timeout);
 
@@ -171,7 +186,8 @@ VARVE_API void varve_backup_action_set_speed (VarveBackupAction *action, guint64
 /** varve_backup_action_set_wait: seconds to wait for a busy domain. Since: 0.1 */
 VARVE_API void varve_backup_action_set_wait (VarveBackupAction *action, guint seconds);
 
-/* --- restore ----------------------------------------------------------------------------------- */
+/* --- restore -----------------------------------------------------------------------------------
+ */
 
 /** varve_restore_action_set_name: names the action, for `varve run --only`. Since: 0.1 */
 VARVE_API void varve_restore_action_set_name (VarveRestoreAction *action, const char *name);
@@ -180,7 +196,7 @@ VARVE_API void varve_restore_action_set_name (VarveRestoreAction *action, const 
  * varve_restore_action_add_disk: restores one disk to a file or block device.
  * @name: the disk's name in the backup
  * @path: the target
- * @format: "raw" or "qcow2"
+ * @format: (nullable): "raw" (so also for %NULL) or "qcow2"
  *
  * Since: 0.1
  */
@@ -188,13 +204,14 @@ VARVE_API void varve_restore_action_add_disk (VarveRestoreAction *action, const 
                                               const char *path, const char *format);
 
 /**
- * varve_restore_action_set_directory: restores every disk that is not named to DISK.FORMAT in @directory.
- * @format: "raw" or "qcow2"
+ * varve_restore_action_set_directory: restores every disk that is not named to DISK.FORMAT in
+ * @directory.
+ * @format: (nullable): "raw" (so also for %NULL) or "qcow2"
  *
  * Since: 0.1
  */
-VARVE_API void varve_restore_action_set_directory (VarveRestoreAction *action, const char *directory,
-                                                   const char *format);
+VARVE_API void varve_restore_action_set_directory (VarveRestoreAction *action,
+                                                   const char *directory, const char *format);
 
 /** varve_restore_action_set_force: overwrite existing files and devices. Since: 0.1 */
 VARVE_API void varve_restore_action_set_force (VarveRestoreAction *action, gboolean force);

@@ -95,7 +95,7 @@ distrust_bitmap (const VarvePlanInput *input, const VarveDisk *disk, const Varve
 static int
 newest_first (gconstpointer a, gconstpointer b)
 {
-  const VarveBitmap *x = *(const VarveBitmap *const *) a, *y = *(const VarveBitmap *const *) b;
+  const VarveBitmap *x = *(const VarveBitmap *const *)a, *y = *(const VarveBitmap *const *)b;
 
   return strcmp (y->name, x->name);
 }
@@ -111,8 +111,7 @@ candidates (const VarvePlanInput *input, const VarveDisk *disk)
     g_auto (VarveCheckpointName) name = { NULL };
 
     if (g_str_equal (bitmap->disk, disk->name) &&
-        varve_checkpoint_name_parse (bitmap->name, &name) &&
-        g_str_equal (name.owner, input->owner))
+        varve_checkpoint_name_parse (bitmap->name, &name) && g_str_equal (name.owner, input->owner))
       g_ptr_array_add (found, bitmap);
   }
   g_ptr_array_sort (found, newest_first);
@@ -133,8 +132,8 @@ decide_incremental (const VarvePlanInput *input, VarvePlanDisk *plan, const Varv
   plan->reason = g_strdup_printf ("changed since backup %s", base->id);
 }
 
-/* No bitmap can be trusted, for the reason in @why (owned): rescan against the newest backup that can be
- * built upon, else full. */
+/* No bitmap can be trusted, for the reason in @why (owned): rescan against the newest backup that
+ * can be built upon, else full. */
 static void
 decide_without_bitmap (const VarvePlanInput *input, VarvePlanDisk *plan, char *why)
 {
@@ -228,8 +227,7 @@ decide_named (const VarvePlanInput *input, VarvePlanDisk *plan, GError **error)
                         "Disk '%s' has no checkpoint '%s'. Use incremental 'auto' to let varve "
                         "choose, or leave the disk out.",
                         plan->disk->name, input->incremental);
-  if (!varve_checkpoint_name_parse (bitmap->name, &name) ||
-      !g_str_equal (name.owner, input->owner))
+  if (!varve_checkpoint_name_parse (bitmap->name, &name) || !g_str_equal (name.owner, input->owner))
     return varve_throw (error, VARVE_ERROR_REFUSED,
                         "Checkpoint '%s' does not belong to owner '%s', so that this store has no "
                         "backup for it to build on.",
@@ -290,10 +288,9 @@ all_known (const VarvePlanInput *input, GPtrArray *names, GError **error)
       continue;
     for (guint j = 0; j < input->disks->len; j++)
       g_string_append_printf (have, "%s'%s'", j ? ", " : "",
-                              ((VarveDisk *) g_ptr_array_index (input->disks, j))->name);
-    return varve_throw (error, VARVE_ERROR_NOT_FOUND,
-                        "The domain has no disk '%s'. It has: %s.", name,
-                        have->len ? have->str : "none");
+                              ((VarveDisk *)g_ptr_array_index (input->disks, j))->name);
+    return varve_throw (error, VARVE_ERROR_NOT_FOUND, "The domain has no disk '%s'. It has: %s.",
+                        name, have->len ? have->str : "none");
   }
   return true;
 }

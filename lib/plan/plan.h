@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Copyright the varve authors */
 
-/* Full, incremental, rescan or skip, and why: for each disk, before anything is started. A pure function
- * of what there is; the one thing it asks for is the store's cheap check of a base.
+/* Full, incremental, rescan or skip, and why: for each disk, before anything is started. A pure
+ * function of what there is; the one thing it asks for is the store's cheap check of a base.
  *
  *   incremental  reads what a bitmap says has changed since a backup that the store holds
  *   rescan       reads everything, stores only what differs from a backup that the store holds
@@ -25,10 +25,11 @@ typedef enum {
 const char *varve_decision_name (VarveDecision decision);
 
 /* NULL: the layer may serve as a base; else why not, without a full stop. (transfer full) */
-typedef char *(*VarveBaseCheckFunc) (const VarveManifest *manifest, const char *disk, gpointer data);
+typedef char *(*VarveBaseCheckFunc) (const VarveManifest *manifest, const char *disk,
+                                     gpointer data);
 
 typedef struct {
-  const char *uuid;        /* of the domain */
+  const char *uuid; /* of the domain */
   const char *owner;
   const char *incremental; /* "auto", "never", or a checkpoint */
   GPtrArray *disks;        /* of VarveDisk */
@@ -52,7 +53,7 @@ typedef struct {
   bool flatten;              /* the chain is long enough: make a full layer of it */
 } VarvePlanDisk;
 
-/* Array of VarvePlanDisk, in the order of the inventory; borrows from @input. Fails where the caller
- * asked for what is not there: an unknown disk, a disk that cannot be backed up, a named
+/* Array of VarvePlanDisk, in the order of the inventory; borrows from @input. Fails where the
+ * caller asked for what is not there: an unknown disk, a disk that cannot be backed up, a named
  * checkpoint that cannot be used. */
 GPtrArray *varve_plan (const VarvePlanInput *input, GError **error);

@@ -1,8 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Copyright the varve authors */
 
-/* A qemu-storage-daemon of our own, with images opened read-only (or read-write) and exported over NBD on a UNIX
- * socket in a private directory. It dies with us: a read-only daemon may be killed at any time.
+/* A qemu-storage-daemon of our own, with images opened read-only (or read-write) and exported over
+ * NBD on a UNIX socket in a private directory. A read-only daemon may be killed at any time; one
+ * that has an image open read-write and is killed costs that image all its bitmaps.
+ *
+ * It dies with us: it gets SIGTERM, which ends it cleanly, when the THREAD that started it ends
+ * (that is how Linux defines it). So start it in a thread that outlives its use. Its monitor is one
+ * end of a socket pair: nobody else can reach it, and it has no path.
  */
 #pragma once
 
@@ -18,18 +23,23 @@ typedef struct VarveStorageDaemon VarveStorageDaemon;
 
 typedef struct {
   const VarveImage *image;
-  const char *export_name;      /* "vda" */
-  const char *const *bitmaps;   /* NULL-terminated bitmap names to export, or NULL */
+  const char *export_name;    /* "vda" */
+  const char *const *bitmaps; /* NULL-terminated bitmap names to export, or NULL */
   bool writable;
-  bool without_backing;         /* open with backing: null, so that only this layer is seen */
-  bool allocation_depth;        /* offer qemu:allocation-depth */
-  bool shared;                  /* do not lock (another of our daemons has it open, read-only) */
-  uint64_t l2_cache_size;       /* bytes per layer of a qcow2 chain; 0: QEMU's default */
+  bool without_backing;  /* open with backing: null, so that only this layer is seen */
+  bool allocation_depth; /* offer qemu:allocation-depth */
+  /* Take no lock and respect none: only for reading, and only where the caller knows that nobody
+   * changes the image (whoever does makes this daemon serve nonsense). Two read-only daemons need
+   * it not. */
+  bool shared;
+  uint64_t l2_cache_size; /* bytes per layer of a qcow2 chain; 0: QEMU's default */
 } VarveDaemonExport;
 
-/* @exports is an array of VarveDaemonExport; each becomes node "n-<export_name>". Every backing file needs a
- * recorded format, else refused. An image that a running QEMU holds is VARVE_ERROR_BUSY. @directory
- * (private, existing) gets the sockets; they are removed at the end. */
+/* @exports is an array of VarveDaemonExport; each becomes node "n-<export_name>" (see _node),
+ * images below it "n-<export_name>-1" and on. Every backing file needs a recorded format
+ * (VARVE_ERROR_REFUSED). An image that a running QEMU holds is VARVE_ERROR_BUSY; a bitmap that is
+ * not there or is inconsistent is VARVE_ERROR_CHECKPOINT.
+ * @directory (private, existing) gets the NBD socket, which is removed at the end. */
 VarveStorageDaemon *varve_storage_daemon_start (const char *directory,
                                                 const VarveDaemonExport *exports, size_t n_exports,
                                                 GCancellable *cancellable, GError **error);
@@ -38,10 +48,17 @@ VarveStorageDaemon *varve_storage_daemon_start (const char *directory,
 VarveQmp *varve_storage_daemon_qmp (VarveStorageDaemon *daemon);
 /* nbd+unix:///NAME?socket=PATH (transfer full) */
 char *varve_storage_daemon_uri (VarveStorageDaemon *daemon, const char *export_name);
+/* The node behind an export: "n-<export_name>" where that is a name that QEMU takes for a node (31
+ * bytes of letters, digits, - . _), else another. Owned by the daemon; NULL for an unknown export.
+ */
+const char *varve_storage_daemon_node (const VarveStorageDaemon *daemon, const char *export_name);
 pid_t varve_storage_daemon_pid (const VarveStorageDaemon *daemon);
 bool varve_storage_daemon_alive (VarveStorageDaemon *daemon);
 
-/* Quits it cleanly (which stores the bitmaps of images opened read-write) and waits. */
+/* Quits it cleanly (which stores the bitmaps of images opened read-write) and waits: some seconds,
+ * a minute where it writes, then it is ended by force. False where that was needed, where it had
+ * gone before, or where it complained about what it should have stored. Once is enough; later calls
+ * do nothing. */
 bool varve_storage_daemon_quit (VarveStorageDaemon *daemon, GError **error);
 /* As quit, without an answer to failure. */
 void varve_storage_daemon_free (VarveStorageDaemon *daemon);

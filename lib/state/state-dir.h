@@ -10,7 +10,8 @@
 
 typedef struct VarveStateDir VarveStateDir;
 
-/* @path NULL: as said above. Makes what is missing. */
+/* @path NULL: as said above. Makes what is missing; refuses (VARVE_ERROR_REFUSED) a directory that
+ * belongs to another user than us and root, or that everybody may write to. */
 VarveStateDir *varve_state_dir_open (const char *path, GError **error);
 void varve_state_dir_free (VarveStateDir *dir);
 const char *varve_state_dir_path (const VarveStateDir *dir);

@@ -14,13 +14,13 @@ typedef struct {
   char *source_format; /* of the guest's disk */
   char *decision;      /* "full", "incremental", "rescan" */
   char *reason;
-  char *base;          /* backup id that this layer builds on, or NULL */
-  unsigned links;      /* layers down to the full one, 1 for that */
-  bool checkpoint;     /* has the backup's bitmap */
-  char *file;          /* "vda.qcow2" */
-  uint64_t file_size;  /* bytes: part of the cheap check */
-  char *sums_file;     /* "vda.sums", or NULL: sums='none' */
-  char *sums_hash;     /* 32 hex: XXH3-128 of the sums file */
+  char *base;         /* backup id that this layer builds on, or NULL */
+  unsigned links;     /* layers down to the full one, 1 for that */
+  bool checkpoint;    /* has the backup's bitmap */
+  char *file;         /* "vda.qcow2" */
+  uint64_t file_size; /* bytes: part of the cheap check */
+  char *sums_file;    /* "vda.sums", or NULL: sums='none' */
+  char *sums_hash;    /* 32 hex: XXH3-128 of the sums file */
   uint64_t read, stored, zeroed;
 } VarveManifestDisk;
 
@@ -30,15 +30,15 @@ typedef struct {
   char *uuid;
   char *uri;
   char *owner;
-  char *checkpoint;   /* the bitmaps' name, or NULL */
+  char *checkpoint; /* the bitmaps' name, or NULL */
   char *strategy;
-  char *consistency;  /* "crash", "file-systems", "off" */
+  char *consistency;         /* "crash", "file-systems", "off" */
   int64_t started, finished; /* unix seconds */
   uint64_t pause_us;
   bool has_domain_xml, has_nvram;
-  char *why_not_xml;  /* or NULL */
-  GPtrArray *notes;   /* of char*: promises that were weaker, and why */
-  GPtrArray *disks;   /* of VarveManifestDisk */
+  char *why_not_xml; /* or NULL */
+  GPtrArray *notes;  /* of char*: promises that were weaker, and why */
+  GPtrArray *disks;  /* of VarveManifestDisk */
 } VarveManifest;
 
 VarveManifest *varve_manifest_new (const char *id);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Copyright the varve authors */
 
-/* The inside of a store: what a run, a restore and the plan ask of it. VarveStore (public) is a thin
- * object around one of these. */
+/* The inside of a store: what a run, a restore and the plan ask of it. VarveStore (public) is a
+ * thin object around one of these. */
 #pragma once
 
 #include "block/copy.h"
@@ -24,12 +24,13 @@ typedef struct {
   const char *name;
   size_t size;
 
-  /* All complete backups, oldest first; @problems (may be NULL) gets a sentence for each that cannot be read. */
+  /* All complete backups, oldest first; @problems (may be NULL) gets a sentence for each that
+   * cannot be read. */
   bool (*list) (VarveStoreImpl *, GPtrArray **out_manifests, GPtrArray *problems, GCancellable *,
                 GError **);
 
-  /* The cheap check before a layer serves as a base: its files and those of every layer below are there, of
-   * the right size, with the right header and links. Fails with the reason. */
+  /* The cheap check before a layer serves as a base: its files and those of every layer below are
+   * there, of the right size, with the right header and links. Fails with the reason. */
   bool (*check_base) (VarveStoreImpl *, const VarveManifest *, const char *disk, GCancellable *,
                       GError **);
 
@@ -39,14 +40,16 @@ typedef struct {
   /* --- writing: a transaction of its own; nothing is visible before commit ------------------- */
   bool (*begin) (VarveStoreImpl *, const char *domain, const char *uuid, const char *backup,
                  VarveStoreWrite **out, GCancellable *, GError **);
-  /* The sink of one disk's layer, on @base (NULL: a full one), and what the engine is to call with the
-   * sums. @disk's file members are filled in; sink and data stay owned by the transaction. */
+  /* The sink of one disk's layer, on @base (NULL: a full one), and what the engine is to call with
+   * the sums. @disk's file members are filled in; sink and data stay owned by the transaction. */
   bool (*add_disk) (VarveStoreWrite *, VarveManifestDisk *disk, const VarveManifest *base,
                     BlockSink **out_sink, BlockSumFunc *out_sum, gpointer *out_sum_data,
                     GCancellable *, GError **);
-  /* All that came for this disk is complete: flushes image and sums, and fills in file_size, sums_hash. */
+  /* All that came for this disk is complete: flushes image and sums, and fills in file_size,
+   * sums_hash. */
   bool (*finish_disk) (VarveStoreWrite *, VarveManifestDisk *disk, GCancellable *, GError **);
-  /* Replaces a finished increment within the transaction by a full layer made of it and its chain. */
+  /* Replaces a finished increment within the transaction by a full layer made of it and its chain.
+   */
   bool (*flatten_disk) (VarveStoreWrite *, VarveManifestDisk *disk, BlockTickFunc tick,
                         gpointer tick_data, GCancellable *, GError **);
   bool (*add_file) (VarveStoreWrite *, const char *name, GBytes *data, GError **);
@@ -55,7 +58,8 @@ typedef struct {
   /* Without commit: everything is removed. */
   void (*write_free) (VarveStoreWrite *);
 
-  /* --- keeping --------------------------------------------------------------------------------- */
+  /* --- keeping ---------------------------------------------------------------------------------
+   */
   bool (*verify) (VarveStoreImpl *, const VarveManifest *, const char *disk, BlockTickFunc tick,
                   gpointer tick_data, GPtrArray *problems, GCancellable *, GError **);
   bool (*delete) (VarveStoreImpl *, const VarveManifest *, GCancellable *, GError **);
@@ -80,6 +84,8 @@ struct VarveStoreWrite {
 VarveStoreImpl *varve_store_impl_open (const char *store, bool create, GError **error);
 void varve_store_impl_free (VarveStoreImpl *impl);
 VarveStoreImpl *varve_store_get_impl (VarveStore *store);
+/* (transfer none) */
+const VarveManifest *varve_backup_manifest (VarveBackup *backup);
 
 void varve_store_read_free (VarveStoreRead *read);
 void varve_store_write_free (VarveStoreWrite *write);

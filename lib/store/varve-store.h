@@ -16,7 +16,8 @@ G_BEGIN_DECLS
  * Since: 0.1
  */
 #define VARVE_TYPE_STORE (varve_store_get_type ())
-VARVE_API G_DECLARE_FINAL_TYPE (VarveStore, varve_store, VARVE, STORE, GObject)
+VARVE_API
+G_DECLARE_FINAL_TYPE (VarveStore, varve_store, VARVE, STORE, GObject)
 
 /**
  * VarveBackup: one instant of a domain in a store, as its manifest tells it.
@@ -24,7 +25,8 @@ VARVE_API G_DECLARE_FINAL_TYPE (VarveStore, varve_store, VARVE, STORE, GObject)
  * Since: 0.1
  */
 #define VARVE_TYPE_BACKUP (varve_backup_get_type ())
-VARVE_API G_DECLARE_FINAL_TYPE (VarveBackup, varve_backup, VARVE, BACKUP, GObject)
+VARVE_API
+G_DECLARE_FINAL_TYPE (VarveBackup, varve_backup, VARVE, BACKUP, GObject)
 
 /**
  * VarveBackupDisk: one disk of a backup. Belongs to the backup; sizes are bytes.
@@ -73,8 +75,8 @@ VARVE_API const char *varve_store_get_uuid (VarveStore *store);
 /**
  * varve_store_list: the backups, oldest first; those that are not complete do not exist.
  * @domain: (nullable): only this domain's, by name or uuid
- * @out_problems: (out) (optional) (transfer container) (element-type utf8): directories whose manifest cannot
- *   be read, each with the reason
+ * @out_problems: (out) (optional) (transfer container) (element-type utf8): directories whose
+ * manifest cannot be read, each with the reason
  *
  * Returns: (transfer container) (element-type VarveBackup) (nullable): the backups
  * Since: 0.1
@@ -95,12 +97,12 @@ VARVE_API VarveBackup *varve_store_find (VarveStore *store, const char *backup,
                                          GCancellable *cancellable, GError **error);
 
 /**
- * varve_store_verify: every layer of a backup and of those it builds on: its image by `qemu-img check`, its links,
- * and every byte it holds against its sums.
+ * varve_store_verify: every layer of a backup and of those it builds on: its image by `qemu-img
+ * check`, its links, and every byte it holds against its sums.
  * @backup: (nullable): %NULL: all backups of the store, each layer once
  * @func: (nullable) (scope call): events
- * @out_problems: (out) (transfer container) (element-type utf8): what is wrong, each naming backup, disk
- *   and offset; empty when all is well
+ * @out_problems: (out) (transfer container) (element-type utf8): what is wrong, each naming backup,
+ * disk and offset; empty when all is well
  *
  * Returns: %FALSE when the check itself could not be made
  * Since: 0.1
@@ -112,7 +114,8 @@ VARVE_API gboolean varve_store_verify (VarveStore *store, VarveBackup *backup, V
 /**
  * varve_store_delete: removes a backup.
  * @with_dependents: and all that build on it; otherwise their existence is %VARVE_ERROR_REFUSED
- * @out_deleted: (out) (optional) (transfer container) (element-type utf8): ids, in the order of removal
+ * @out_deleted: (out) (optional) (transfer container) (element-type utf8): ids, in the order of
+ * removal
  *
  * Since: 0.1
  */
@@ -128,15 +131,19 @@ VARVE_API const char *varve_backup_get_domain (VarveBackup *backup);
 VARVE_API const char *varve_backup_get_uuid (VarveBackup *backup);
 /** varve_backup_get_owner: Returns: (transfer none): whose checkpoints it used. Since: 0.1 */
 VARVE_API const char *varve_backup_get_owner (VarveBackup *backup);
-/** varve_backup_get_checkpoint: Returns: (transfer none) (nullable): the checkpoint made with it. Since: 0.1 */
+/** varve_backup_get_checkpoint: Returns: (transfer none) (nullable): the checkpoint made with it.
+ * Since: 0.1 */
 VARVE_API const char *varve_backup_get_checkpoint (VarveBackup *backup);
 /** varve_backup_get_time: Returns: the instant, seconds since the epoch. Since: 0.1 */
 VARVE_API gint64 varve_backup_get_time (VarveBackup *backup);
-/** varve_backup_get_consistency: Returns: (transfer none): "crash", "file-systems" or "off". Since: 0.1 */
+/** varve_backup_get_consistency: Returns: (transfer none): "crash", "file-systems" or "off". Since:
+ * 0.1 */
 VARVE_API const char *varve_backup_get_consistency (VarveBackup *backup);
-/** varve_backup_get_directory: Returns: (transfer none): absolute path of its directory. Since: 0.1 */
+/** varve_backup_get_directory: Returns: (transfer none): absolute path of its directory. Since: 0.1
+ */
 VARVE_API const char *varve_backup_get_directory (VarveBackup *backup);
-/** varve_backup_get_manifest: Returns: (transfer full) (nullable): the manifest's text. Since: 0.1 */
+/** varve_backup_get_manifest: Returns: (transfer full) (nullable): the manifest's text. Since: 0.1
+ */
 VARVE_API char *varve_backup_get_manifest (VarveBackup *backup, GError **error);
 /**
  * varve_backup_get_disks: its disks.

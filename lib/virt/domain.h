@@ -37,21 +37,23 @@ typedef struct {
                  GCancellable *, GError **);
   /* The same snapshot from its record, whatever is left of it: only poll and end are then sure to
    * work. Never fails because little is left. */
-  bool (*attach) (VarveDomain *, const VarveStart *, VarveSnapshot **out, GCancellable *, GError **);
-  bool (*endpoint) (VarveSnapshot *, const char *disk, VarveEndpoint *out, GCancellable *, GError **);
+  bool (*attach) (VarveDomain *, const VarveStart *, VarveSnapshot **out, GCancellable *,
+                  GError **);
+  bool (*endpoint) (VarveSnapshot *, const char *disk, VarveEndpoint *out, GCancellable *,
+                    GError **);
   bool (*poll) (VarveSnapshot *, VarveSnapshotStatus *out, GCancellable *, GError **);
   /* Proof that the snapshot was alive behind the last read. */
   bool (*finish) (VarveSnapshot *, GCancellable *, GError **);
-  /* Takes it down in the one safe order; all our NBD connections may still be open, and are closed by
-   * the caller afterwards. Idempotent; a domain that is off or gone is no error. Never touches a
+  /* Takes it down in the one safe order; all our NBD connections may still be open, and are closed
+   * by the caller afterwards. Idempotent; a domain that is off or gone is no error. Never touches a
    * checkpoint. Removes scratch and sockets. Resumes a guest that our start left standing still
    * (@start_was_cut: the record says that the start never ended and that the guest ran before). */
   bool (*end) (VarveSnapshot *, bool start_was_cut, GCancellable *, GError **);
   void (*snapshot_free) (VarveSnapshot *);
 
   /* --- checkpoints -------------------------------------------------------------------------- */
-  /* From all disks that have it, in one step where the hypervisor can, metadata too; reads back that
-   * it is gone. One that is not there is no error. */
+  /* From all disks that have it, in one step where the hypervisor can, metadata too; reads back
+   * that it is gone. One that is not there is no error. */
   bool (*checkpoint_remove) (VarveDomain *, const char *name, GCancellable *, GError **);
 
   /* Resumes a guest that QEMU paused for an I/O error. */
@@ -63,7 +65,7 @@ struct VarveDomain {
   const VarveDomainOps *ops;
   char *uri;
   char *name;
-  char *uuid;  /* lower case with dashes; made from the name where the hypervisor has none */
+  char *uuid; /* lower case with dashes; made from the name where the hypervisor has none */
   bool local;
 };
 
@@ -72,10 +74,10 @@ struct VarveSnapshot {
   VarveStart *start;   /* owned copy */
 };
 
-/* How to reach a domain. @images, by disk name, say how a stopped domain's disks are to be opened: required for
- * "image:", a fall-back for "qmp+unix:" whose QEMU is not there. */
+/* How to reach a domain. @images, by disk name, say how a stopped domain's disks are to be opened:
+ * required for "image:", a fall-back for "qmp+unix:" whose QEMU is not there. */
 typedef struct {
-  const char *uri;    /* qemu:///system, qmp+unix:///PATH, image: */
+  const char *uri; /* qemu:///system, qmp+unix:///PATH, image: */
   const char *name;
   const char *uuid;   /* optional; image: only, where it is not made from the name */
   GHashTable *images; /* char * → VarveImage *, or NULL */
@@ -87,10 +89,12 @@ VarveDomain *varve_domain_open (const VarveDomainAddress *address, GCancellable 
 void varve_domain_free (VarveDomain *domain);
 void varve_snapshot_free (VarveSnapshot *snapshot);
 
-/* The identity of a domain that has no uuid of its own: a version 5 uuid of its name. (transfer full) */
+/* The identity of a domain that has no uuid of its own: a version 5 uuid of its name. (transfer
+ * full) */
 char *varve_domain_uuid_from_name (const char *name);
 
-/* Thin wrappers: each calls the op, and prefixes the error with "Domain 'NAME': " where it is not there. */
+/* Thin wrappers: each calls the op, and prefixes the error with "Domain 'NAME': " where it is not
+ * there. */
 bool varve_domain_inventory (VarveDomain *, GPtrArray **out, GCancellable *, GError **);
 bool varve_domain_bitmaps (VarveDomain *, GPtrArray **out, GCancellable *, GError **);
 bool varve_domain_state (VarveDomain *, VarveDomainState *out, GCancellable *, GError **);

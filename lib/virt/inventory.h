@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Copyright the varve authors */
 
-/* What a domain is made of, as plain data: inventory, bitmaps, and the start of a backup. The parts of a
- * start meet here, in data: checkpoint/ fills the checkpoint columns, fleece/ the snapshot ones, and only a
- * driver turns the whole into QMP, libvirt documents or qemu-img steps. */
+/* What a domain is made of, as plain data: inventory, bitmaps, and the start of a backup. The parts
+ * of a start meet here, in data: checkpoint/ fills the checkpoint columns, fleece/ the snapshot
+ * ones, and only a driver turns the whole into QMP, libvirt documents or qemu-img steps. */
 #pragma once
 
 #include <stdbool.h>
@@ -20,16 +20,16 @@ typedef enum {
 } VarveDomainState;
 
 typedef struct {
-  char *name;          /* target ("vda"); bare QEMU: qdev id, else -drive id */
-  uint64_t size;       /* bytes, as the guest sees it */
-  char *format;        /* of the active image */
-  char *path;          /* as the hypervisor sees it; NULL when it is no file or device */
-  bool iothread;       /* served by an iothread */
-  bool can_persist;    /* its bitmaps outlive QEMU */
+  char *name;       /* target ("vda"); bare QEMU: qdev id, else -drive id */
+  uint64_t size;    /* bytes, as the guest sees it */
+  char *format;     /* of the active image */
+  char *path;       /* as the hypervisor sees it; NULL when it is no file or device */
+  bool iothread;    /* served by an iothread */
+  bool can_persist; /* its bitmaps outlive QEMU */
   char *why_not_persist;
-  bool can_back_up;    /* false: no medium, read-only medium … */
+  bool can_back_up; /* false: no medium, read-only medium … */
   char *why_not;
-  bool transient_ok;   /* bitmaps that die with QEMU can be made (raw disks on bare QEMU) */
+  bool transient_ok; /* bitmaps that die with QEMU can be made (raw disks on bare QEMU) */
 } VarveDisk;
 
 typedef struct {
@@ -55,28 +55,28 @@ typedef enum { VARVE_PAUSE_BRIEF, VARVE_PAUSE_NEVER } VarvePause;
 
 /* What may happen to the guest for the sake of the backup. */
 typedef struct {
-  unsigned write_timeout;  /* seconds a guest write waits for its copy-before-write, 1..4 */
-  uint64_t scratch_limit;  /* bytes of scratch over all disks; 0: what the directory has */
-  VarvePause pause;        /* may the guest stand still for some ms? */
+  unsigned write_timeout; /* seconds a guest write waits for its copy-before-write, 1..4 */
+  uint64_t scratch_limit; /* bytes of scratch over all disks; 0: what the directory has */
+  VarvePause pause;       /* may the guest stand still for some ms? */
 } VarveGuardPolicy;
 
 typedef struct {
   char *disk;
-  char *since;      /* bitmap to freeze and read by; NULL: read everything */
-  bool checkpoint;  /* add the start's checkpoint to this disk */
-  bool transient;   /* … as a bitmap that is not stored (raw disks) */
-  char *scratch;    /* path of the scratch image, not yet existing; NULL: the driver needs none */
+  char *since;     /* bitmap to freeze and read by; NULL: read everything */
+  bool checkpoint; /* add the start's checkpoint to this disk */
+  bool transient;  /* … as a bitmap that is not stored (raw disks) */
+  char *scratch;   /* path of the scratch image, not yet existing; NULL: the driver needs none */
 } VarveStartDisk;
 
-/* One instant over several disks. All names are chosen by the caller, so that the session record is on
- * disk before anything happens. */
+/* One instant over several disks. All names are chosen by the caller, so that the session record is
+ * on disk before anything happens. */
 typedef struct {
   char *session;     /* 16 hex: every node, job, export and file made for it carries it */
   char *checkpoint;  /* name of the new bitmaps; NULL: none */
   char *description; /* for libvirt's checkpoint metadata; may be NULL */
   char *directory;   /* private, for sockets, as the hypervisor sees it; exists */
   VarveGuardPolicy policy;
-  GPtrArray *disks;  /* of VarveStartDisk */
+  GPtrArray *disks; /* of VarveStartDisk */
 } VarveStart;
 
 VarveStart *varve_start_new (const char *session);
@@ -85,8 +85,8 @@ void varve_start_free (VarveStart *start);
 VarveStartDisk *varve_start_add_disk (VarveStart *start, const char *disk);
 VarveStartDisk *varve_start_find_disk (const VarveStart *start, const char *disk);
 
-/* What `check` found: how it will be done, which promises are weaker than the best and why, and which
- * disks are refused ("disk: reason and the way round"). */
+/* What `check` found: how it will be done, which promises are weaker than the best and why, and
+ * which disks are refused ("disk: reason and the way round"). */
 typedef struct {
   char *strategy;
   bool needs_scratch;
@@ -107,7 +107,11 @@ typedef struct {
 
 void varve_endpoint_clear (VarveEndpoint *endpoint);
 
-typedef enum { VARVE_SNAPSHOT_ALIVE, VARVE_SNAPSHOT_BROKEN, VARVE_SNAPSHOT_GONE } VarveSnapshotState;
+typedef enum {
+  VARVE_SNAPSHOT_ALIVE,
+  VARVE_SNAPSHOT_BROKEN,
+  VARVE_SNAPSHOT_GONE
+} VarveSnapshotState;
 
 typedef struct {
   VarveSnapshotState state;

@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Copyright the varve authors */
+
+/* Starting children. What is set between fork and exec: a process group of their own, default
+ * signal handling with nothing blocked (ours may have SIGTERM blocked, and a child would inherit
+ * that), no new privileges, and for some SIGTERM at the end of the thread that started them. */
+#include "config.h"
+#include "qemu/child.h"
+
+#include <signal.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+#include "util/error.h"
+
+typedef struct {
+  VarveChildKind kind;
+  pid_t parent;
+} Setup;
+
+/* Runs in the child: async-signal-safe calls only. */
+static void
+set_up_child (gpointer data)
+{
+  static const int defaults[] = { SIGHUP, SIGINT, SIGTERM, SIGPIPE, SIGCHLD };
+  const Setup *setup = data;
+  sigset_t none;
+
+  setpgid (0, 0);
+  for (size_t i = 0; i < G_N_ELEMENTS (defaults); i++)
+    signal (defaults[i], SIG_DFL);
+  sigemptyset (&none);
+  sigprocmask (SIG_SETMASK, &none, NULL);
+  prctl (PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+
+  if (setup->kind != VARVE_CHILD_DIES_WITH_US)
+    return;
+  prctl (PR_SET_PDEATHSIG, SIGTERM);
+  if (getppid () != setup->parent) /* it ended before the line above */
+    _exit (1);
+}
+
+GSubprocessLauncher *
+varve_child_launcher (VarveChildKind kind, GSubprocessFlags flags)
+{
+  GSubprocessLauncher *launcher = g_subprocess_launcher_new (flags);
+  Setup *setup = g_new0 (Setup, 1);
+
+  setup->kind = kind;
+  setup->parent = getpid ();
+  g_subprocess_launcher_set_child_setup (launcher, set_up_child, setup, g_free);
+  g_subprocess_launcher_setenv (launcher, "LC_ALL", "C", TRUE);
+  return launcher;
+}
+
+GSubprocess *
+varve_child_spawn (GSubprocessLauncher *launcher, const char *const *argv, GError **error)
+{
+  g_autoptr (GError) inner = NULL;
+  GSubprocess *process = g_subprocess_launcher_spawnv (launcher, argv, &inner);
+
+  if (process)
+    return process;
+  if (g_error_matches (inner, G_SPAWN_ERROR, G_SPAWN_ERROR_NOENT))
+    varve_throw (error, VARVE_ERROR_UNSUPPORTED,
+                 "The program '%s' was not found; install QEMU's tools.", argv[0]);
+  else
+    varve_throw (error, VARVE_ERROR_FAILED, "The program '%s' could not be started: %s.", argv[0],
+                 inner->message);
+  return NULL;
+}
+
+void
+varve_child_result_free (VarveChildResult *result)
+{
+  if (!result)
+    return;
+  g_free (result->output);
+  g_free (result->complaint);
+  g_free (result);
+}
+
+VarveChildResult *
+varve_child_run (const char *const *argv, VarveChildKind kind, GCancellable *cancellable,
+                 GError **error)
+{
+  if (g_cancellable_set_error_if_cancelled (cancellable, error))
+    return NULL;
+
+  g_autoptr (GSubprocessLauncher) launcher =
+      varve_child_launcher (kind, G_SUBPROCESS_FLAGS_STDOUT_PIPE | G_SUBPROCESS_FLAGS_STDERR_PIPE);
+  g_autoptr (GSubprocess) process = varve_child_spawn (launcher, argv, error);
+  if (!process)
+    return NULL;
+
+  g_autoptr (VarveChildResult) result = g_new0 (VarveChildResult, 1);
+  GCancellable *interruptible = kind == VARVE_CHILD_FINISHES ? NULL : cancellable;
+  if (!g_subprocess_communicate_utf8 (process, NULL, interruptible, &result->output,
+                                      &result->complaint, error)) {
+    g_subprocess_force_exit (process);
+    g_subprocess_wait (process, NULL, NULL);
+    varve_prefix (error, "Running '%s'", argv[0]);
+    return NULL;
+  }
+
+  result->status = g_subprocess_get_if_exited (process) ? g_subprocess_get_exit_status (process)
+                                                        : 128 + g_subprocess_get_term_sig (process);
+  g_strstrip (result->complaint);
+  return g_steal_pointer (&result);
+}

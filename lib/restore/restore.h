@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Copyright the varve authors */
+
+/* A disk of a backup put into a file or onto a block device.
+ *
+ * A file appears under its name when it is complete and durable, and not before; what was there
+ * stays until then. A device is written in place: that cannot be undone, so it wants to be forced,
+ * and is opened exclusively.
+ */
+#pragma once
+
+#include "store/store.h"
+
+typedef struct {
+  const char *disk;   /* name in the backup */
+  const char *path;   /* absolute */
+  const char *format; /* "raw" or "qcow2" */
+  bool force;         /* an existing file or device may be overwritten */
+} VarveRestoreTarget;
+
+/* Whether this target can be written, before anything is: not inside the store, not in use, not
+ * there already without force; a device only raw, and large enough for @size bytes. */
+bool varve_restore_check (VarveStoreImpl *store, const VarveRestoreTarget *target, uint64_t size,
+                          GCancellable *cancellable, GError **error);
+
+bool varve_restore_disk (VarveStoreImpl *store, const VarveManifest *manifest,
+                         const VarveRestoreTarget *target, BlockTickFunc tick, gpointer tick_data,
+                         BlockCopyStats *out_stats, GCancellable *cancellable, GError **error);

@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Copyright the varve authors */
+
+/* One disk, from the frozen view to its layer. */
+#include "config.h"
+
+#include "run/backup.h"
+
+#include "block/nbd.h"
+#include "run/sample.h"
+#include "util/error.h"
+#include "util/failpoint.h"
+
+typedef struct {
+  VarveBackupRun *run;
+  const char *disk;
+  GCancellable *cancellable;
+  gint64 next_poll; /* monotonic us */
+} Watch;
+
+#define POLL_US (1 * G_USEC_PER_SEC)
+
+/* Guest first: a snapshot that is broken, or scratch that grows beyond its watermark, ends the
+ * backup. */
+static bool
+still_alive (Watch *watch, GError **error)
+{
+  g_auto (VarveSnapshotStatus) status = { 0 };
+  uint64_t watermark = watch->run->watermark;
+
+  if (!varve_snapshot_poll (varve_session_snapshot (watch->run->session), &status,
+                            watch->cancellable, error))
+    return false;
+  if (status.state != VARVE_SNAPSHOT_ALIVE)
+    return varve_throw (error, VARVE_ERROR_SOURCE_LOST,
+                        "The frozen view broke while it was read: %s. Run the backup again.",
+                        status.why ? status.why : "it is gone");
+  if (status.guest_paused)
+    return varve_throw (error, VARVE_ERROR_NO_SPACE,
+                        "The guest was paused by an I/O error while its disk was read, so the "
+                        "backup is given up and the guest resumed. Give it more scratch space.");
+  if (watermark && status.scratch_used > watermark)
+    return varve_throw (error, VARVE_ERROR_NO_SPACE,
+                        "The scratch images have grown to %" G_GUINT64_FORMAT
+                        " MiB, beyond the limit of %" G_GUINT64_FORMAT
+                        " MiB: the backup is given up before it harms the guest.",
+                        status.scratch_used >> 20, watermark >> 20);
+  return true;
+}
+
+static bool
+tick (uint64_t done, uint64_t total, gpointer data, GError **error)
+{
+  Watch *watch = data;
+  gint64 now = g_get_monotonic_time ();
+  VarveEvent event = {
+    .type = VARVE_EVENT_PROGRESS,
+    .action = "backup",
+    .domain = watch->run->domain->name,
+    .disk = watch->disk,
+    .backup = watch->run->manifest->id,
+    .done = done,
+    .total = total,
+  };
+
+  varve_event_emit (watch->run->context->events, &event);
+  if (now < watch->next_poll)
+    return true;
+  watch->next_poll = now + POLL_US;
+  return varve_failpoint ("copy-tick", error) && still_alive (watch, error);
+}
+
+static BlockSource *
+open_snapshot (VarveBackupRun *run, const char *disk, bool changed_only, GCancellable *cancellable,
+               GError **error)
+{
+  g_auto (VarveEndpoint) endpoint = { NULL };
+  g_autofree char *label = g_strdup_printf ("disk '%s'", disk);
+  BlockNbdOptions options;
+  BlockSource *source;
+
+  if (!varve_snapshot_endpoint (varve_session_snapshot (run->session), disk, &endpoint, cancellable,
+                                error))
+    return NULL;
+  options = (BlockNbdOptions){
+    .uri = endpoint.uri,
+    .label = label,
+    .dirty_context = changed_only ? endpoint.dirty_context : NULL,
+    .allocation_context = endpoint.allocation_context,
+    .contexts_may_share = endpoint.contexts_may_share,
+    .connections = endpoint.connections,
+  };
+  source = block_nbd_source_open (&options, cancellable, error);
+  if (source != NULL)
+    g_ptr_array_add (run->sources, source);
+  return source;
+}
+
+static bool
+check_size (const BlockSource *source, const VarvePlanDisk *plan, GError **error)
+{
+  if (source->size == plan->disk->size)
+    return true;
+  return varve_throw (error, VARVE_ERROR_SOURCE_PROTOCOL,
+                      "The export has %" G_GUINT64_FORMAT " bytes, and the disk %" G_GUINT64_FORMAT
+                      ". If the disk was just resized, run the backup again.",
+                      source->size, plan->disk->size);
+}
+
+/* The increment is only believed when the sample bears it out; else everything is read. */
+static bool
+sample (VarveBackupRun *run, BlockSource **source, BlockSource *base, const VarvePlanDisk *plan,
+        VarveManifestDisk *disk, GCancellable *cancellable, GError **error)
+{
+  g_autofree char *why = NULL;
+
+  if (!varve_sample_clean (*source, base, g_str_hash (run->manifest->id) ^ run->start->disks->len,
+                           &why, error))
+    return false;
+  if (why == NULL)
+    return true;
+  g_free (disk->decision);
+  g_free (disk->reason);
+  disk->decision = g_strdup (varve_decision_name (VARVE_DECISION_RESCAN));
+  disk->reason = g_strdup_printf ("%s; compared with backup %s", why, plan->base->id);
+  *source = open_snapshot (run, disk->name, false, cancellable, error);
+  return *source != NULL;
+}
+
+static bool
+copy (VarveBackupRun *run, BlockSource *source, BlockSource *base, const VarvePlanDisk *plan,
+      VarveManifestDisk *disk, GCancellable *cancellable, GError **error)
+{
+  Watch watch = { run, disk->name, cancellable, g_get_monotonic_time () + POLL_US };
+  bool rescan = g_str_equal (disk->decision, varve_decision_name (VARVE_DECISION_RESCAN));
+  BlockCopyStats stats = { 0 };
+  BlockCopy engine = {
+    .source = source,
+    .base = rescan ? base : NULL,
+    .clean_limit = base ? base->size : 0,
+    .tick = tick,
+    .tick_data = &watch,
+    .speed = run->def->speed,
+  };
+
+  if (!run->store->ops->add_disk (run->write, disk, plan->base, &engine.sink, &engine.sum,
+                                  &engine.sum_data, cancellable, error) ||
+      !varve_failpoint ("copy-disk", error) || !block_copy (&engine, &stats, cancellable, error))
+    return false;
+  disk->read = stats.read;
+  disk->stored = stats.written;
+  disk->zeroed = stats.zeroed;
+  return varve_failpoint ("copy-disk-done", error);
+}
+
+bool
+varve_backup_copy_disk (VarveBackupRun *run, const VarvePlanDisk *plan, VarveManifestDisk *disk,
+                        GCancellable *cancellable, GError **error)
+{
+  bool incremental = plan->decision == VARVE_DECISION_INCREMENTAL;
+  g_autoptr (VarveStoreRead) base = NULL;
+  BlockSource *source = open_snapshot (run, disk->name, incremental, cancellable, error);
+
+  if (source == NULL || !check_size (source, plan, error))
+    return false;
+  if (plan->base != NULL &&
+      !run->store->ops->read (run->store, plan->base, disk->name, &base, cancellable, error))
+    return varve_prefix (error, "The base, backup %s, could not be read", plan->base->id);
+  if (incremental && !sample (run, &source, base->source, plan, disk, cancellable, error))
+    return false;
+  return copy (run, source, base ? base->source : NULL, plan, disk, cancellable, error);
+}

@@ -1,0 +1,424 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Copyright the varve authors */
+
+#include "config.h"
+
+#include "run/backup.h"
+
+#include <string.h>
+#include <unistd.h>
+
+#include "checkpoint/name.h"
+#include "fleece/scratch.h"
+#include "util/clock.h"
+#include "util/error.h"
+#include "util/failpoint.h"
+
+static void
+backup_run_clear (VarveBackupRun *run)
+{
+  /* The session first: it takes the snapshot down while our connections still drain. */
+  g_clear_pointer (&run->session, varve_session_free);
+  g_clear_pointer (&run->sources, g_ptr_array_unref);
+  g_clear_pointer (&run->write, varve_store_write_free);
+  g_clear_pointer (&run->manifest, varve_manifest_unref);
+  g_clear_pointer (&run->start, varve_start_free);
+  g_clear_pointer (&run->plans, g_ptr_array_unref);
+  g_clear_pointer (&run->manifests, g_ptr_array_unref);
+  g_clear_pointer (&run->bitmaps, g_ptr_array_unref);
+  g_clear_pointer (&run->disks, g_ptr_array_unref);
+  g_clear_pointer (&run->owner, g_free);
+  g_clear_pointer (&run->lock, varve_lock_free);
+  g_clear_pointer (&run->domain, varve_domain_free);
+  g_clear_pointer (&run->store, varve_store_impl_free);
+}
+
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (VarveBackupRun, backup_run_clear)
+
+static void
+emit (VarveBackupRun *run, VarveEvent event)
+{
+  event.action = "backup";
+  event.domain = run->domain ? run->domain->name : run->def->domain;
+  if (run->manifest)
+    event.backup = run->manifest->id;
+  varve_event_emit (run->context->events, &event);
+}
+
+/* --- look ------------------------------------------------------------------------------------- */
+
+static VarveDomain *
+open_domain (const VarveBackupDef *def, GCancellable *cancellable, GError **error)
+{
+  g_autoptr (GHashTable) images =
+      g_hash_table_new_full (g_str_hash, g_str_equal, NULL, (GDestroyNotify)varve_image_free);
+  g_autoptr (GHashTable) qdevs = g_hash_table_new (g_str_hash, g_str_equal);
+  VarveDomainAddress address = { def->uri, def->domain, def->uuid, images, qdevs };
+
+  for (guint i = 0; i < def->disks->len; i++) {
+    VarveJobDisk *disk = g_ptr_array_index (def->disks, i);
+
+    if (disk->image_path)
+      g_hash_table_insert (
+          images, disk->name,
+          varve_image_new (disk->image_path, disk->image_format, disk->image_key_file));
+    if (disk->qdev)
+      g_hash_table_insert (qdevs, disk->name, disk->qdev);
+  }
+  return varve_domain_open (&address, cancellable, error);
+}
+
+static bool
+look (VarveBackupRun *run, const char *session, GCancellable *cancellable, GError **error)
+{
+  const VarveBackupDef *def = run->def;
+  g_autofree char *holder = g_strdup_printf ("backup %s, pid %d", session, (int)getpid ());
+
+  run->store = varve_store_impl_open (def->store, true, error);
+  if (run->store == NULL)
+    return false;
+  run->owner =
+      varve_checkpoint_owner (def->owner ? def->owner : run->context->job, run->store->uuid);
+  run->domain = open_domain (def, cancellable, error);
+  if (run->domain == NULL)
+    return false;
+  run->lock = varve_run_lock_domain (run->context->state, run->domain->name, run->domain->uuid,
+                                     holder, def->wait, cancellable, error);
+  return run->lock &&
+         varve_run_recover_domain (run->context->state, run->domain, run->context->events,
+                                   cancellable, error) &&
+         varve_domain_state (run->domain, &run->state, cancellable, error) &&
+         varve_domain_inventory (run->domain, &run->disks, cancellable, error) &&
+         varve_domain_bitmaps (run->domain, &run->bitmaps, cancellable, error) &&
+         run->store->ops->list (run->store, &run->manifests, NULL, cancellable, error);
+}
+
+/* --- plan ------------------------------------------------------------------------------------- */
+
+static char *
+check_base (const VarveManifest *manifest, const char *disk, gpointer data)
+{
+  VarveStoreImpl *store = data;
+  g_autoptr (GError) error = NULL;
+  size_t length;
+
+  if (store->ops->check_base (store, manifest, disk, NULL, &error))
+    return NULL;
+  length = strlen (error->message);
+  return g_strndup (error->message, g_str_has_suffix (error->message, ".") ? length - 1 : length);
+}
+
+static bool
+make_plan (VarveBackupRun *run, GError **error)
+{
+  g_autoptr (GPtrArray) include = g_ptr_array_new ();
+  g_autoptr (GPtrArray) exclude = g_ptr_array_new ();
+  VarvePlanInput input = {
+    .uuid = run->domain->uuid,
+    .owner = run->owner,
+    .incremental = run->def->incremental,
+    .disks = run->disks,
+    .bitmaps = run->bitmaps,
+    .manifests = run->manifests,
+    .include = include,
+    .exclude = exclude,
+    .max_chain = run->def->max_chain,
+    .check_base = check_base,
+    .check_data = run->store,
+  };
+
+  for (guint i = 0; i < run->def->disks->len; i++) {
+    VarveJobDisk *disk = g_ptr_array_index (run->def->disks, i);
+
+    g_ptr_array_add (disk->backup ? include : exclude, disk->name);
+  }
+  run->plans = varve_plan (&input, error);
+  if (run->plans == NULL)
+    return false;
+  for (guint i = 0; i < run->plans->len; i++) {
+    const VarvePlanDisk *plan = g_ptr_array_index (run->plans, i);
+
+    emit (run, (VarveEvent){ .type = VARVE_EVENT_DISK_PLANNED,
+                             .disk = plan->disk->name,
+                             .decision = varve_decision_name (plan->decision),
+                             .text = plan->reason,
+                             .total = plan->disk->size });
+  }
+  return true;
+}
+
+/* --- prepare ---------------------------------------------------------------------------------- */
+
+/* The checkpoint columns of the start, and the manifest's disks. */
+static void
+fill_start (VarveBackupRun *run)
+{
+  bool checkpoint = false;
+
+  for (guint i = 0; i < run->plans->len; i++) {
+    const VarvePlanDisk *plan = g_ptr_array_index (run->plans, i);
+    VarveManifestDisk *disk;
+    VarveStartDisk *start;
+
+    if (plan->decision == VARVE_DECISION_SKIP)
+      continue;
+    start = varve_start_add_disk (run->start, plan->disk->name);
+    start->since = g_strdup (plan->since);
+    start->checkpoint = plan->checkpoint;
+    start->transient = plan->transient;
+    checkpoint = checkpoint || plan->checkpoint;
+    disk = varve_manifest_add_disk (run->manifest, plan->disk->name);
+    disk->size = plan->disk->size;
+    disk->source_format = g_strdup (plan->disk->format);
+    disk->decision = g_strdup (varve_decision_name (plan->decision));
+    disk->reason = g_strdup (plan->reason);
+    disk->checkpoint = plan->checkpoint;
+  }
+  if (checkpoint)
+    run->start->checkpoint = varve_checkpoint_name_new (run->owner, run->manifest->id);
+  run->manifest->checkpoint = g_strdup (run->start->checkpoint);
+}
+
+static bool
+refuse (const VarveStartReport *report, GError **error)
+{
+  g_autoptr (GString) all = g_string_new (NULL);
+
+  if (report->refusals->len == 0)
+    return true;
+  for (guint i = 0; i < report->refusals->len; i++)
+    g_string_append_printf (all, "%s%s", i ? " " : "",
+                            (char *)g_ptr_array_index (report->refusals, i));
+  return varve_throw (error, VARVE_ERROR_REFUSED, "%s", all->str);
+}
+
+static void
+note (VarveBackupRun *run, const char *text)
+{
+  g_ptr_array_add (run->manifest->notes, g_strdup (text));
+  emit (run, (VarveEvent){ .type = VARVE_EVENT_WARNING, .text = text });
+}
+
+static char *
+scratch_directory (VarveBackupRun *run)
+{
+  if (run->def->scratch_directory)
+    return g_strdup (run->def->scratch_directory);
+  return g_build_filename (varve_state_dir_path (run->context->state), "scratch", NULL);
+}
+
+/* The snapshot columns, and the driver's word on the whole: what is refused, what is weaker, and
+ * whether scratch is needed at all. */
+static bool
+check_start (VarveBackupRun *run, GCancellable *cancellable, GError **error)
+{
+  g_autoptr (VarveStartReport) report = NULL;
+  g_autofree char *directory = scratch_directory (run);
+
+  varve_scratch_plan (run->start, directory);
+  if (!varve_domain_check (run->domain, run->start, &report, cancellable, error) ||
+      !refuse (report, error))
+    return false;
+  run->manifest->strategy = g_strdup (report->strategy);
+  for (guint i = 0; i < report->weaker->len; i++)
+    note (run, g_ptr_array_index (report->weaker, i));
+  if (report->needs_scratch)
+    return varve_scratch_check (run->start, directory, &run->watermark, error);
+  varve_scratch_none (run->start);
+  return true;
+}
+
+static bool
+add_domain_xml (VarveBackupRun *run, GCancellable *cancellable, GError **error)
+{
+  g_autofree char *xml = NULL;
+  g_autoptr (GBytes) nvram = NULL;
+  VarveManifest *manifest = run->manifest;
+
+  if (!varve_domain_xml (run->domain, &xml, &nvram, &manifest->why_not_xml, cancellable, error))
+    return false;
+  manifest->has_domain_xml = xml != NULL;
+  manifest->has_nvram = nvram != NULL;
+  if (xml != NULL) {
+    g_autoptr (GBytes) bytes = g_bytes_new (xml, strlen (xml));
+
+    if (!run->store->ops->add_file (run->write, "domain.xml", bytes, error))
+      return false;
+  }
+  return nvram == NULL || run->store->ops->add_file (run->write, "nvram", nvram, error);
+}
+
+static bool
+prepare (VarveBackupRun *run, const char *session, GCancellable *cancellable, GError **error)
+{
+  g_autofree char *id = varve_backup_id_new ();
+  VarveManifest *manifest = varve_manifest_new (id);
+
+  run->manifest = manifest;
+  manifest->domain = g_strdup (run->domain->name);
+  manifest->uuid = g_strdup (run->domain->uuid);
+  manifest->uri = g_strdup (run->domain->uri);
+  manifest->owner = g_strdup (run->owner);
+  run->start = varve_start_new (session);
+  run->start->directory = varve_state_dir_file (run->context->state, "sockets", session);
+  run->start->policy = (VarveGuardPolicy){
+    .write_timeout = run->def->write_timeout,
+    .scratch_limit = run->def->scratch_limit,
+    .pause = run->def->pause_never ? VARVE_PAUSE_NEVER : VARVE_PAUSE_BRIEF,
+  };
+  fill_start (run);
+  return check_start (run, cancellable, error) &&
+         run->store->ops->begin (run->store, manifest->domain, manifest->uuid, id, &run->write,
+                                 cancellable, error) &&
+         add_domain_xml (run, cancellable, error);
+}
+
+/* --- session ---------------------------------------------------------------------------------- */
+
+static VarveRecord *
+make_record (VarveBackupRun *run)
+{
+  VarveRecord *record = varve_record_new (run->start->session);
+
+  record->uri = g_strdup (run->domain->uri);
+  record->domain = g_strdup (run->domain->name);
+  record->uuid = g_strdup (run->domain->uuid);
+  record->owner = g_strdup (run->owner);
+  record->backup = g_strdup (run->manifest->id);
+  record->store = g_strdup (run->store->uri);
+  record->strategy = g_strdup (run->manifest->strategy);
+  record->started = varve_backup_id_time (run->manifest->id);
+  for (guint i = 0; i < run->def->disks->len; i++) {
+    const VarveJobDisk *disk = g_ptr_array_index (run->def->disks, i);
+
+    if (disk->image_path)
+      varve_record_add_image (record, disk->name, disk->image_path, disk->image_format,
+                              disk->image_key_file);
+  }
+  return record;
+}
+
+static bool
+begin_session (VarveBackupRun *run, GCancellable *cancellable, GError **error)
+{
+  g_autoptr (GPtrArray) weaker = g_ptr_array_new_with_free_func (g_free);
+  VarveQuiesce quiesce = { run->def->quiesce, run->def->quiesce_required,
+                           run->def->quiesce_timeout };
+  VarveManifest *manifest = run->manifest;
+  bool frozen = false;
+
+  manifest->started = g_get_real_time () / G_USEC_PER_SEC;
+  run->session =
+      varve_session_begin (run->context->state, run->domain, run->start, make_record (run),
+                           &quiesce, &manifest->pause_us, &frozen, weaker, cancellable, error);
+  if (run->session == NULL)
+    return false;
+  for (guint i = 0; i < weaker->len; i++)
+    note (run, g_ptr_array_index (weaker, i));
+  manifest->consistency = g_strdup (run->state == VARVE_DOMAIN_OFF ? "off"
+                                    : frozen                       ? "file-systems"
+                                                                   : "crash");
+  emit (run, (VarveEvent){ .type = VARVE_EVENT_SNAPSHOT_STARTED,
+                           .text = manifest->strategy,
+                           .pause_us = manifest->pause_us });
+  return true;
+}
+
+/* --- copy, commit ----------------------------------------------------------------------------- */
+
+static const VarvePlanDisk *
+plan_of (VarveBackupRun *run, const char *disk)
+{
+  for (guint i = 0; i < run->plans->len; i++) {
+    const VarvePlanDisk *plan = g_ptr_array_index (run->plans, i);
+
+    if (g_str_equal (plan->disk->name, disk))
+      return plan;
+  }
+  g_return_val_if_reached (NULL);
+}
+
+static bool
+copy_disks (VarveBackupRun *run, GCancellable *cancellable, GError **error)
+{
+  for (guint i = 0; i < run->manifest->disks->len; i++) {
+    VarveManifestDisk *disk = g_ptr_array_index (run->manifest->disks, i);
+
+    if (!varve_backup_copy_disk (run, plan_of (run, disk->name), disk, cancellable, error))
+      return varve_prefix (error, "Disk '%s' of domain '%s'", disk->name, run->domain->name);
+    emit (run, (VarveEvent){ .type = VARVE_EVENT_DISK_DONE,
+                             .disk = disk->name,
+                             .decision = disk->decision,
+                             .text = disk->reason,
+                             .done = disk->read,
+                             .total = disk->size,
+                             .stored = disk->stored });
+  }
+  return true;
+}
+
+/* The snapshot is down before the layers are made durable: the guest pays for it no longer than it
+ * is read. */
+static bool
+finish_session (VarveBackupRun *run, GCancellable *cancellable, GError **error)
+{
+  bool ok = varve_session_finish (run->session, cancellable, error) &&
+            varve_session_close (run->session, error);
+
+  g_ptr_array_set_size (run->sources, 0);
+  return ok;
+}
+
+static bool
+commit (VarveBackupRun *run, GCancellable *cancellable, GError **error)
+{
+  const VarveStoreOps *ops = run->store->ops;
+  VarveManifest *manifest = run->manifest;
+
+  for (guint i = 0; i < manifest->disks->len; i++) {
+    VarveManifestDisk *disk = g_ptr_array_index (manifest->disks, i);
+
+    if (!ops->finish_disk (run->write, disk, cancellable, error))
+      return false;
+    if (plan_of (run, disk->name)->flatten && disk->base &&
+        !ops->flatten_disk (run->write, disk, NULL, NULL, cancellable, error))
+      return varve_prefix (error, "The chain of disk '%s' could not be made into a full layer",
+                           disk->name);
+  }
+  manifest->finished = g_get_real_time () / G_USEC_PER_SEC;
+  return varve_failpoint ("run-before-commit", error) &&
+         ops->commit (run->write, manifest, cancellable, error) &&
+         varve_failpoint ("run-committed", error);
+}
+
+/* Behind the commit nothing fails the backup: what goes wrong is told, and is on record. */
+static void
+keep (VarveBackupRun *run)
+{
+  g_autoptr (GError) error = NULL;
+
+  if (varve_session_keep (run->session, &error) && varve_backup_retire (run, &error) &&
+      varve_session_end (g_steal_pointer (&run->session), &error))
+    return;
+  emit (run, (VarveEvent){ .type = VARVE_EVENT_WARNING, .text = error->message });
+}
+
+bool
+varve_run_backup (const VarveRunContext *context, const VarveBackupDef *def,
+                  GCancellable *cancellable, GError **error)
+{
+  g_auto (VarveBackupRun) run = { .context = context, .def = def };
+  g_autofree char *session = varve_random_hex (8);
+
+  run.sources = g_ptr_array_new_with_free_func ((GDestroyNotify)block_source_free);
+  emit (&run, (VarveEvent){ .type = VARVE_EVENT_RUN_STARTED, .text = def->store });
+  if (!look (&run, session, cancellable, error) || !make_plan (&run, error) ||
+      !varve_backup_remove_stale (&run, cancellable, error) ||
+      !prepare (&run, session, cancellable, error) || !begin_session (&run, cancellable, error) ||
+      !copy_disks (&run, cancellable, error) || !finish_session (&run, cancellable, error) ||
+      !commit (&run, cancellable, error))
+    return false;
+  keep (&run);
+  emit (&run, (VarveEvent){ .type = VARVE_EVENT_RUN_DONE });
+  return true;
+}

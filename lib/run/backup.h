@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Copyright the varve authors */
+
+/* One backup on its way, from the first look at the domain to the committed manifest:
+ *
+ *   look ─▶ plan ─▶ prepare ─▶ session begin ─▶ copy each disk ─▶ finish ─▶ close ─▶ commit ─▶ keep
+ * ─▶ retire
+ *
+ * Everything that the steps share is here; each step fills its part. Freed in any state: what was
+ * begun and not committed is undone.
+ */
+#pragma once
+
+#include "plan/plan.h"
+#include "run/context.h"
+#include "session/session.h"
+#include "store/store.h"
+
+typedef struct {
+  const VarveRunContext *context;
+  const VarveBackupDef *def;
+
+  /* look */
+  VarveStoreImpl *store;
+  VarveDomain *domain;
+  VarveLock *lock;
+  char *owner;
+  VarveDomainState state;
+  GPtrArray *disks;     /* of VarveDisk */
+  GPtrArray *bitmaps;   /* of VarveBitmap */
+  GPtrArray *manifests; /* of VarveManifest */
+
+  /* plan, prepare */
+  GPtrArray *plans; /* of VarvePlanDisk */
+  VarveStart *start;
+  uint64_t watermark; /* bytes of scratch at which the backup is given up; 0: the driver has none */
+  VarveManifest *manifest;
+  VarveStoreWrite *write;
+
+  /* session, copy */
+  VarveSession *session;
+  GPtrArray *
+      sources; /* of BlockSource: kept open until the snapshot is down, so that QEMU closes first */
+} VarveBackupRun;
+
+/* Copies one disk into its layer. May turn an increment into a rescan, when the clean sample says
+ * so: then @disk's decision and reason tell. */
+bool varve_backup_copy_disk (VarveBackupRun *run, const VarvePlanDisk *plan,
+                             VarveManifestDisk *disk, GCancellable *cancellable, GError **error);
+
+/* Removes @owner's checkpoints that are left over or broken, and forgets their bitmaps. */
+bool varve_backup_remove_stale (VarveBackupRun *run, GCancellable *cancellable, GError **error);
+
+/* Removes the owner's committed checkpoints but the newest ones. */
+bool varve_backup_retire (VarveBackupRun *run, GError **error);

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Copyright the varve authors */
+
+/* What the actions of a run share. */
+#pragma once
+
+#include "job/def.h"
+#include "state/lock.h"
+#include "state/record.h"
+#include "state/state-dir.h"
+#include "util/event.h"
+#include "virt/domain.h"
+
+typedef struct {
+  const char *job;
+  VarveStateDir *state;
+  const VarveEventSink *events;
+} VarveRunContext;
+
+bool varve_run_backup (const VarveRunContext *context, const VarveBackupDef *def,
+                       GCancellable *cancellable, GError **error);
+bool varve_run_restore (const VarveRunContext *context, const VarveRestoreDef *def,
+                        GCancellable *cancellable, GError **error);
+
+/* The lock of a domain, by its uuid: one run at a time. */
+VarveLock *varve_run_lock_domain (const VarveStateDir *state, const char *name, const char *uuid,
+                                  const char *holder, unsigned wait_s, GCancellable *cancellable,
+                                  GError **error);
+
+/* Ends the left-over sessions of @domain, whose lock the caller holds. */
+bool varve_run_recover_domain (const VarveStateDir *state, VarveDomain *domain,
+                               const VarveEventSink *events, GCancellable *cancellable,
+                               GError **error);

@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Copyright the varve authors */
+
+/* What is kept tidy around a backup: the domain's lock, sessions of killed runs, checkpoints that
+ * nothing needs any more. */
+#include "config.h"
+
+#include "run/backup.h"
+
+#include "checkpoint/checkpoint.h"
+#include "run/recover.h"
+#include "util/error.h"
+#include "util/failpoint.h"
+
+VarveLock *
+varve_run_lock_domain (const VarveStateDir *state, const char *name, const char *uuid,
+                       const char *holder, unsigned wait_s, GCancellable *cancellable,
+                       GError **error)
+{
+  g_autofree char *lock = g_strdup_printf ("domain-%s", uuid);
+  g_autofree char *what = g_strdup_printf ("domain '%s'", name);
+
+  return varve_lock_take (state, lock, what, holder, wait_s, cancellable, error);
+}
+
+bool
+varve_run_recover_domain (const VarveStateDir *state, VarveDomain *domain,
+                          const VarveEventSink *events, GCancellable *cancellable, GError **error)
+{
+  g_autoptr (GPtrArray) ids = varve_record_list (state, error);
+
+  for (guint i = 0; ids != NULL && i < ids->len; i++) {
+    const char *id = g_ptr_array_index (ids, i);
+    g_autoptr (GError) damaged = NULL;
+    g_autoptr (VarveRecord) record = varve_record_load (state, id, &damaged);
+
+    if (record == NULL)
+      varve_recover_warn (events, damaged->message);
+    else if (g_ascii_strcasecmp (record->uuid, domain->uuid) == 0 &&
+             !varve_session_is_live (state, id) &&
+             !varve_recover_record (state, domain, record, events, cancellable, error))
+      return false;
+  }
+  return ids != NULL;
+}
+
+/* --- checkpoints ------------------------------------------------------------------------------ */
+
+static bool
+is_committed (const char *backup, gpointer manifests)
+{
+  return varve_manifests_find (manifests, backup) != NULL;
+}
+
+static void
+forget_bitmaps (GPtrArray *bitmaps, const char *name)
+{
+  for (guint i = bitmaps->len; i > 0; i--) {
+    const VarveBitmap *bitmap = g_ptr_array_index (bitmaps, i - 1);
+
+    if (g_str_equal (bitmap->name, name))
+      g_ptr_array_remove_index (bitmaps, i - 1);
+  }
+}
+
+bool
+varve_backup_remove_stale (VarveBackupRun *run, GCancellable *cancellable, GError **error)
+{
+  g_autoptr (GPtrArray) names =
+      varve_checkpoint_stale (run->bitmaps, run->owner, is_committed, run->manifests);
+
+  for (guint i = 0; i < names->len; i++) {
+    const char *name = g_ptr_array_index (names, i);
+    g_autofree char *text =
+        g_strdup_printf ("removed checkpoint '%s', which nothing can use", name);
+    VarveEvent event = {
+      .type = VARVE_EVENT_RECOVERED, .action = "backup", .domain = run->domain->name, .text = text
+    };
+
+    if (!varve_domain_checkpoint_remove (run->domain, name, cancellable, error))
+      return varve_prefix (
+          error, "The checkpoint '%s', which nothing can use, could not be removed", name);
+    forget_bitmaps (run->bitmaps, name);
+    varve_event_emit (run->context->events, &event);
+  }
+  return true;
+}
+
+/* The new checkpoint is not among the bitmaps that were listed before it was made, so that one less
+ * of them is kept. */
+bool
+varve_backup_retire (VarveBackupRun *run, GError **error)
+{
+  unsigned keep = run->start->checkpoint ? run->def->keep - 1 : run->def->keep;
+  g_autoptr (GPtrArray) names =
+      varve_checkpoint_retire (run->bitmaps, run->owner, keep, is_committed, run->manifests);
+
+  for (guint i = 0; i < names->len; i++) {
+    if (!varve_failpoint ("run-retire", error) ||
+        !varve_domain_checkpoint_remove (run->domain, g_ptr_array_index (names, i), NULL, error))
+      return false;
+  }
+  return true;
+}

@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Copyright the varve authors */
+
+#include "config.h"
+
+#include "run/recover.h"
+
+#include <unistd.h>
+
+#include "run/varve-run.h"
+#include "store/store.h"
+#include "util/error.h"
+
+void
+varve_recover_warn (const VarveEventSink *events, const char *text)
+{
+  VarveEvent event = { .type = VARVE_EVENT_WARNING, .action = "recover", .text = text };
+
+  varve_event_emit (events, &event);
+}
+
+static void
+tell (const VarveEventSink *events, const VarveRecord *record, const char *what)
+{
+  g_autofree char *text = g_strdup_printf ("%s session %s of backup %s", what, record->id,
+                                           record->backup ? record->backup : "none");
+  VarveEvent event = { .type = VARVE_EVENT_RECOVERED,
+                       .action = "recover",
+                       .domain = record->domain,
+                       .backup = record->backup,
+                       .text = text };
+
+  varve_event_emit (events, &event);
+}
+
+/* The store says whether the backup exists; a store that cannot be asked leaves the question open.
+ */
+static bool
+is_committed (const VarveRecord *record, bool *out_known, gpointer data)
+{
+  g_autoptr (VarveStoreImpl) store = NULL;
+  g_autoptr (GPtrArray) manifests = NULL;
+
+  *out_known = false;
+  if (record->store == NULL || record->backup == NULL)
+    return false;
+  store = varve_store_impl_open (record->store, false, NULL);
+  if (store == NULL || !store->ops->list (store, &manifests, NULL, NULL, NULL))
+    return false;
+  *out_known = true;
+  return varve_manifests_find (manifests, record->backup) != NULL;
+}
+
+bool
+varve_recover_record (const VarveStateDir *state, VarveDomain *domain, const VarveRecord *record,
+                      const VarveEventSink *events, GCancellable *cancellable, GError **error)
+{
+  if (!varve_session_recover (state, domain, record, is_committed, NULL, cancellable, error))
+    return false;
+  tell (events, record, "ended");
+  return true;
+}
+
+static VarveDomain *
+open_domain (const VarveRecord *record, GCancellable *cancellable, GError **error)
+{
+  g_autoptr (GHashTable) images =
+      g_hash_table_new_full (g_str_hash, g_str_equal, NULL, (GDestroyNotify)varve_image_free);
+  VarveDomainAddress address = { record->uri, record->domain, NULL, images, NULL };
+
+  if (g_str_equal (record->uri, "image:"))
+    address.uuid = record->uuid;
+  for (guint i = 0; i < record->images->len; i++) {
+    const VarveRecordImage *image = g_ptr_array_index (record->images, i);
+
+    g_hash_table_insert (images, image->disk,
+                         varve_image_new (image->path, image->format, image->key_file));
+  }
+  return varve_domain_open (&address, cancellable, error);
+}
+
+/* A bare QEMU that nobody answers for has exited, and a domain that libvirt does not know is gone;
+ * a libvirtd that does not answer says nothing. */
+static bool
+is_gone_for_good (const VarveRecord *record, const GError *error)
+{
+  return varve_error_matches (error, VARVE_ERROR_NOT_FOUND) ||
+         (g_str_has_prefix (record->uri, "qmp+unix:") &&
+          varve_error_matches (error, VARVE_ERROR_SOURCE_UNREACHABLE));
+}
+
+static bool
+recover_one (const VarveStateDir *state, const VarveRecord *record, const VarveEventSink *events,
+             GCancellable *cancellable, GError **error)
+{
+  g_autofree char *holder = g_strdup_printf ("recover, pid %d", (int)getpid ());
+  g_autoptr (VarveLock) lock =
+      varve_run_lock_domain (state, record->domain, record->uuid, holder, 0, cancellable, error);
+  g_autoptr (VarveDomain) domain = NULL;
+  g_autoptr (GError) local = NULL;
+
+  if (lock == NULL)
+    return false;
+  domain = open_domain (record, cancellable, &local);
+  if (domain == NULL && !is_gone_for_good (record, local)) {
+    g_propagate_error (error, g_steal_pointer (&local));
+    return false;
+  }
+  if (domain != NULL && g_ascii_strcasecmp (domain->uuid, record->uuid) != 0)
+    g_clear_pointer (&domain, varve_domain_free);
+  return varve_recover_record (state, domain, record, events, cancellable, error);
+}
+
+/* False when this session cannot be ended now: told, and left on record. */
+static bool
+visit (const VarveStateDir *state, const char *id, bool dry_run, const VarveEventSink *events,
+       GCancellable *cancellable)
+{
+  g_autoptr (GError) error = NULL;
+  g_autoptr (VarveRecord) record = NULL;
+
+  if (varve_session_is_live (state, id))
+    return true;
+  record = varve_record_load (state, id, &error);
+  if (record != NULL && dry_run) {
+    tell (events, record, "would end");
+    return true;
+  }
+  if (record != NULL && recover_one (state, record, events, cancellable, &error))
+    return true;
+  varve_recover_warn (events, error->message);
+  return false;
+}
+
+gboolean
+varve_recover (const char *state_directory, gboolean dry_run, VarveEventFunc func,
+               gpointer user_data, GCancellable *cancellable, GError **error)
+{
+  g_autoptr (VarveStateDir) state = varve_state_dir_open (state_directory, error);
+  VarveEventSink events = { func, user_data, NULL };
+  g_autoptr (GPtrArray) ids = NULL;
+  unsigned failed = 0;
+
+  if (state == NULL)
+    return FALSE;
+  ids = varve_record_list (state, error);
+  if (ids == NULL)
+    return FALSE;
+  for (guint i = 0; i < ids->len; i++) {
+    if (g_cancellable_set_error_if_cancelled (cancellable, error))
+      return FALSE;
+    if (!visit (state, g_ptr_array_index (ids, i), dry_run, &events, cancellable))
+      failed++;
+  }
+  if (failed > 0)
+    return varve_throw (error, VARVE_ERROR_PARTIAL,
+                        "%u of %u sessions could not be ended now; the warnings say why.", failed,
+                        ids->len);
+  return TRUE;
+}

@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Copyright the varve authors */
+
+/* The restore action of a job: which disk goes where, all checked before the first is written. */
+#include "config.h"
+
+#include "restore/restore.h"
+
+#include "run/context.h"
+#include "util/durable.h"
+#include "util/error.h"
+
+typedef struct {
+  const VarveRunContext *context;
+  const VarveManifest *manifest;
+  const char *disk;
+} Progress;
+
+static void
+emit (const Progress *progress, VarveEvent event)
+{
+  event.action = "restore";
+  event.domain = progress->manifest->domain;
+  event.backup = progress->manifest->id;
+  event.disk = progress->disk;
+  varve_event_emit (progress->context->events, &event);
+}
+
+static bool
+tick (uint64_t done, uint64_t total, gpointer data, GError **error)
+{
+  emit (data, (VarveEvent){ .type = VARVE_EVENT_PROGRESS, .done = done, .total = total });
+  return true;
+}
+
+static void
+target_free (gpointer data)
+{
+  VarveRestoreDisk *target = data;
+
+  g_free (target->name);
+  g_free (target->path);
+  g_free (target->format);
+  g_free (target);
+}
+
+static void
+add_target (GPtrArray *targets, const char *name, char *path, const char *format)
+{
+  VarveRestoreDisk *target = g_new0 (VarveRestoreDisk, 1);
+
+  target->name = g_strdup (name);
+  target->path = path;
+  target->format = g_strdup (format);
+  g_ptr_array_add (targets, target);
+}
+
+static bool
+is_named (const VarveRestoreDef *def, const char *disk)
+{
+  for (guint i = 0; i < def->disks->len; i++)
+    if (g_str_equal (((VarveRestoreDisk *)g_ptr_array_index (def->disks, i))->name, disk))
+      return true;
+  return false;
+}
+
+/* The disks that the document names, and, with a directory, all others. */
+static GPtrArray *
+plan_targets (const VarveRestoreDef *def, const VarveManifest *manifest)
+{
+  g_autoptr (GPtrArray) targets = g_ptr_array_new_with_free_func (target_free);
+
+  for (guint i = 0; i < def->disks->len; i++) {
+    const VarveRestoreDisk *disk = g_ptr_array_index (def->disks, i);
+
+    add_target (targets, disk->name, g_strdup (disk->path), disk->format);
+  }
+  for (guint i = 0; def->directory && i < manifest->disks->len; i++) {
+    const VarveManifestDisk *disk = g_ptr_array_index (manifest->disks, i);
+    g_autofree char *file = g_strdup_printf ("%s.%s", disk->name, def->directory_format);
+
+    if (!is_named (def, disk->name))
+      add_target (targets, disk->name, g_build_filename (def->directory, file, NULL),
+                  def->directory_format);
+  }
+  return g_steal_pointer (&targets);
+}
+
+static bool
+check_target (VarveStoreImpl *store, const VarveManifest *manifest,
+              const VarveRestoreTarget *target, GCancellable *cancellable, GError **error)
+{
+  const VarveManifestDisk *disk = varve_manifest_find_disk (manifest, target->disk);
+  g_autoptr (GString) have = g_string_new (NULL);
+
+  if (disk != NULL)
+    return varve_restore_check (store, target, disk->size, cancellable, error);
+  for (guint i = 0; i < manifest->disks->len; i++)
+    g_string_append_printf (have, "%s'%s'", i ? ", " : "",
+                            ((VarveManifestDisk *)g_ptr_array_index (manifest->disks, i))->name);
+  return varve_throw (error, VARVE_ERROR_NOT_FOUND, "Backup %s has no disk '%s'. It has: %s.",
+                      manifest->id, target->disk, have->str);
+}
+
+static bool
+restore_target (const VarveRunContext *context, VarveStoreImpl *store,
+                const VarveManifest *manifest, const VarveRestoreTarget *target,
+                GCancellable *cancellable, GError **error)
+{
+  Progress progress = { context, manifest, target->disk };
+  BlockCopyStats stats = { 0 };
+
+  if (!varve_restore_disk (store, manifest, target, tick, &progress, &stats, cancellable, error))
+    return varve_prefix (error, "Restoring disk '%s' of backup %s to '%s'", target->disk,
+                         manifest->id, target->path);
+  emit (&progress, (VarveEvent){ .type = VARVE_EVENT_DISK_DONE,
+                                 .text = target->path,
+                                 .done = stats.read,
+                                 .total = stats.read + stats.zeroed,
+                                 .stored = stats.written });
+  return true;
+}
+
+bool
+varve_run_restore (const VarveRunContext *context, const VarveRestoreDef *def,
+                   GCancellable *cancellable, GError **error)
+{
+  g_autoptr (VarveStore) store = varve_store_open (def->store, error);
+  g_autoptr (VarveBackup) backup = NULL;
+  g_autoptr (GPtrArray) targets = NULL;
+  VarveStoreImpl *impl;
+  Progress progress;
+
+  if (store == NULL)
+    return false;
+  backup = varve_store_find (store, def->backup, cancellable, error);
+  if (backup == NULL)
+    return false;
+  impl = varve_store_get_impl (store);
+  progress = (Progress){ context, varve_backup_manifest (backup), NULL };
+  targets = plan_targets (def, progress.manifest);
+  if (targets->len == 0)
+    return varve_throw (error, VARVE_ERROR_USAGE,
+                        "No disk is named and no directory is given to restore to.");
+  emit (&progress, (VarveEvent){ .type = VARVE_EVENT_RUN_STARTED, .text = def->store });
+  for (unsigned pass = 0; pass < 2; pass++) {
+    for (guint i = 0; i < targets->len; i++) {
+      const VarveRestoreDisk *disk = g_ptr_array_index (targets, i);
+      VarveRestoreTarget target = { disk->name, disk->path, disk->format, def->force };
+
+      if (pass == 0
+              ? !check_target (impl, progress.manifest, &target, cancellable, error)
+              : !restore_target (context, impl, progress.manifest, &target, cancellable, error))
+        return false;
+    }
+    if (pass == 0 && def->directory && !varve_make_directories (def->directory, 0700, error))
+      return false;
+  }
+  emit (&progress, (VarveEvent){ .type = VARVE_EVENT_RUN_DONE });
+  return true;
+}

@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Copyright the varve authors */
+
+/* One way to clean up: what a record tells of is ended in the one safe order, by whoever finds it.
+ */
+#include "config.h"
+
+#include "session/teardown.h"
+
+#include <string.h>
+
+#include "fleece/scratch.h"
+#include "session/session.h"
+#include "util/durable.h"
+#include "util/error.h"
+
+bool
+varve_teardown (VarveDomain *domain, const VarveRecord *record, bool keep,
+                GCancellable *cancellable, GError **error)
+{
+  VarveDomainState state;
+
+  if (record->frozen && !varve_domain_thaw (domain, cancellable, error))
+    return false;
+  if (!varve_domain_state (domain, &state, cancellable, error))
+    return false;
+  if (state == VARVE_DOMAIN_PAUSED_IO_ERROR && record->was_running &&
+      !varve_domain_resume (domain, cancellable, error))
+    return false;
+  if (!keep && record->checkpoint &&
+      !varve_domain_checkpoint_remove (domain, record->checkpoint, cancellable, error))
+    return varve_prefix (error, "The new checkpoint '%s' could not be dropped", record->checkpoint);
+  return true;
+}
+
+static VarveStart *
+start_from_record (const VarveRecord *record)
+{
+  VarveStart *start = varve_start_new (record->id);
+
+  start->checkpoint = g_strdup (record->checkpoint);
+  start->directory = g_strdup (record->directory);
+  for (guint i = 0; i < record->disks->len; i++) {
+    const VarveRecordDisk *disk = g_ptr_array_index (record->disks, i);
+    VarveStartDisk *copy = varve_start_add_disk (start, disk->name);
+
+    copy->since = g_strdup (disk->since);
+    copy->scratch = g_strdup (disk->scratch);
+    copy->checkpoint = disk->checkpoint;
+  }
+  return start;
+}
+
+static bool
+end_on_domain (VarveDomain *domain, const VarveStart *start, const VarveRecord *record,
+               bool committed, bool known, GCancellable *cancellable, GError **error)
+{
+  g_autoptr (VarveSnapshot) snapshot = NULL;
+  bool cut = record->phase == VARVE_PHASE_STARTING && record->was_running;
+
+  if (!varve_domain_attach (domain, start, &snapshot, cancellable, error) ||
+      !varve_snapshot_end (snapshot, cut, cancellable, error))
+    return false;
+  return varve_teardown (domain, record, committed || !known, cancellable, error);
+}
+
+bool
+varve_session_recover (const VarveStateDir *dir, VarveDomain *domain, const VarveRecord *record,
+                       VarveRecordCommittedFunc committed, gpointer data, GCancellable *cancellable,
+                       GError **error)
+{
+  g_autoptr (VarveStart) start = start_from_record (record);
+  bool known = true;
+  bool keep = record->kept || committed (record, &known, data);
+
+  if (domain != NULL && !end_on_domain (domain, start, record, keep, known, cancellable, error))
+    return varve_prefix (error, "Session %s of domain '%s' could not be ended", record->id,
+                         record->domain);
+  if (!varve_scratch_remove (start, error))
+    return false;
+  if (record->directory && !varve_remove_tree (record->directory, error))
+    return false;
+  return varve_record_unlink (record, dir, error);
+}

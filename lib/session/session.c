@@ -1,0 +1,234 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Copyright the varve authors */
+
+#include "config.h"
+
+#include "session/session.h"
+
+#include <string.h>
+#include <unistd.h>
+
+#include "fleece/scratch.h"
+#include "session/teardown.h"
+#include "util/durable.h"
+#include "util/error.h"
+#include "util/failpoint.h"
+
+struct VarveSession {
+  const VarveStateDir *dir;
+  VarveDomain *domain; /* borrowed */
+  VarveRecord *record;
+  VarveSnapshot *snapshot; /* NULL before the start and after the close */
+  VarveLock *lock;
+};
+
+static char *
+lock_name (const char *id)
+{
+  return g_strdup_printf ("session-%s", id);
+}
+
+bool
+varve_session_is_live (const VarveStateDir *dir, const char *id)
+{
+  g_autofree char *name = lock_name (id);
+
+  return varve_lock_is_held (dir, name, NULL);
+}
+
+static void
+session_free (VarveSession *session)
+{
+  g_clear_pointer (&session->snapshot, varve_snapshot_free);
+  g_clear_pointer (&session->record, varve_record_free);
+  g_clear_pointer (&session->lock, varve_lock_free);
+  g_free (session);
+}
+
+/* The record is the start, in durable form. */
+static void
+fill_record (VarveRecord *record, const VarveStart *start, VarveDomainState state)
+{
+  record->phase = VARVE_PHASE_STARTING;
+  record->was_running = state == VARVE_DOMAIN_RUNNING;
+  g_free (record->checkpoint);
+  record->checkpoint = g_strdup (start->checkpoint);
+  g_free (record->directory);
+  record->directory = g_strdup (start->directory);
+  for (guint i = 0; i < start->disks->len; i++) {
+    const VarveStartDisk *disk = g_ptr_array_index (start->disks, i);
+    VarveRecordDisk *copy = varve_record_add_disk (record, disk->disk);
+
+    copy->since = g_strdup (disk->since);
+    copy->scratch = g_strdup (disk->scratch);
+    copy->checkpoint = disk->checkpoint;
+  }
+}
+
+static bool
+freeze (VarveSession *session, const VarveQuiesce *quiesce, GPtrArray *weaker,
+        GCancellable *cancellable, GError **error)
+{
+  g_autoptr (GError) local = NULL;
+
+  session->record->frozen = true;
+  if (!varve_record_save (session->record, session->dir, error))
+    return false;
+  if (varve_domain_freeze (session->domain, quiesce->quiesce_timeout, cancellable, &local))
+    return true;
+  session->record->frozen = false;
+  if (quiesce->quiesce_required) {
+    g_propagate_prefixed_error (error, g_steal_pointer (&local),
+                                "The file systems could not be frozen, and the job requires it: ");
+    return false;
+  }
+  if (weaker != NULL)
+    g_ptr_array_add (weaker, g_strdup_printf ("The backup is only crash-consistent, as the file "
+                                              "systems could not be frozen: %s",
+                                              local->message));
+  return true;
+}
+
+/* A thaw that fails is a failure of the start: a frozen guest is the worst that can be left. */
+static bool
+thaw (VarveSession *session, GError **error)
+{
+  if (!session->record->frozen)
+    return true;
+  if (!varve_domain_thaw (session->domain, NULL, error))
+    return false;
+  session->record->frozen = false;
+  return true;
+}
+
+static bool
+start_frozen (VarveSession *session, const VarveStart *start, const VarveQuiesce *quiesce,
+              uint64_t *out_pause_us, bool *out_frozen, GPtrArray *weaker,
+              GCancellable *cancellable, GError **error)
+{
+  g_autoptr (GError) first = NULL, second = NULL;
+
+  *out_frozen = false;
+  if (quiesce->quiesce && !freeze (session, quiesce, weaker, cancellable, error))
+    return false;
+  *out_frozen = session->record->frozen;
+  varve_domain_start (session->domain, start, &session->snapshot, out_pause_us, cancellable,
+                      &first);
+  thaw (session, &second);
+  varve_keep_first (&first, &second);
+  if (first != NULL) {
+    g_propagate_error (error, g_steal_pointer (&first));
+    return false;
+  }
+  session->record->phase = VARVE_PHASE_STARTED;
+  return varve_failpoint ("session-started", error) &&
+         varve_record_save (session->record, session->dir, error);
+}
+
+VarveSession *
+varve_session_begin (const VarveStateDir *dir, VarveDomain *domain, const VarveStart *start,
+                     VarveRecord *record, const VarveQuiesce *quiesce, uint64_t *out_pause_us,
+                     bool *out_frozen, GPtrArray *out_weaker, GCancellable *cancellable,
+                     GError **error)
+{
+  VarveSession *session = g_new0 (VarveSession, 1);
+  g_autofree char *name = lock_name (record->id);
+  g_autofree char *holder = g_strdup_printf ("backup %s, pid %d", record->backup, (int)getpid ());
+  VarveDomainState state;
+
+  session->dir = dir;
+  session->domain = domain;
+  session->record = record;
+  if (!varve_domain_state (domain, &state, cancellable, error)) {
+    session_free (session);
+    return NULL;
+  }
+  fill_record (record, start, state);
+  session->lock = varve_lock_take (dir, name, "session", holder, 0, cancellable, error);
+  if (session->lock == NULL || !varve_record_save (record, dir, error)) {
+    session_free (session);
+    return NULL;
+  }
+  if (!varve_failpoint ("session-recorded", error) ||
+      !varve_make_directories (start->directory, 0700, error) ||
+      !start_frozen (session, start, quiesce, out_pause_us, out_frozen, out_weaker, cancellable,
+                     error)) {
+    varve_session_free (session);
+    return NULL;
+  }
+  return session;
+}
+
+VarveSnapshot *
+varve_session_snapshot (VarveSession *session)
+{
+  return session->snapshot;
+}
+
+const VarveRecord *
+varve_session_record (const VarveSession *session)
+{
+  return session->record;
+}
+
+bool
+varve_session_finish (VarveSession *session, GCancellable *cancellable, GError **error)
+{
+  return varve_failpoint ("session-copied", error) &&
+         varve_snapshot_finish (session->snapshot, cancellable, error);
+}
+
+bool
+varve_session_close (VarveSession *session, GError **error)
+{
+  bool cut = session->record->phase == VARVE_PHASE_STARTING && session->record->was_running;
+
+  if (session->snapshot == NULL)
+    return true;
+  if (!cut && session->record->phase != VARVE_PHASE_ENDING) {
+    session->record->phase = VARVE_PHASE_ENDING;
+    if (!varve_record_save (session->record, session->dir, error))
+      return false;
+  }
+  if (!varve_snapshot_end (session->snapshot, cut, NULL, error))
+    return false;
+  g_clear_pointer (&session->snapshot, varve_snapshot_free);
+  return varve_failpoint ("session-closed", error);
+}
+
+bool
+varve_session_keep (VarveSession *session, GError **error)
+{
+  session->record->kept = true;
+  return varve_record_save (session->record, session->dir, error) &&
+         varve_failpoint ("session-kept", error);
+}
+
+static bool
+end (VarveSession *session, GError **error)
+{
+  if (!varve_session_close (session, error))
+    return false;
+  return varve_teardown (session->domain, session->record, session->record->kept, NULL, error) &&
+         varve_failpoint ("session-torn-down", error) &&
+         varve_remove_tree (session->record->directory, error) &&
+         varve_record_unlink (session->record, session->dir, error);
+}
+
+bool
+varve_session_end (VarveSession *session, GError **error)
+{
+  bool ok = end (session, error);
+
+  session_free (session);
+  return ok;
+}
+
+void
+varve_session_free (VarveSession *session)
+{
+  g_autoptr (GError) error = NULL;
+
+  if (session != NULL && !varve_session_end (session, &error))
+    g_debug ("A session was left for recovery: %s", error->message);
+}

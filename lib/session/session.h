@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Copyright the varve authors */
+
+/* A session: what a start has set up and must be ended. Its record is durable before the first act,
+ * and goes when the last trace of it on the hypervisor has gone.
+ *
+ *   begin ─▶ (copy) ─▶ finish ─▶ close ─▶ (the store commits) ─▶ keep ─▶ end
+ *      └────────┴─────────┴────────┴────── any failure: end without keep drops the new checkpoint
+ *
+ * Whoever finds a record whose lock is free calls recover: the next run, varve recover. There is no
+ * second way to clean up. (A guard process that outlives the worker would call it, too.)
+ */
+#pragma once
+
+#include "state/record.h"
+#include "virt/domain.h"
+
+typedef struct VarveSession VarveSession;
+
+typedef struct {
+  bool quiesce;          /* freeze file systems around the start */
+  bool quiesce_required; /* and fail where that cannot be done */
+  unsigned quiesce_timeout;
+} VarveQuiesce;
+
+/* Takes the session's lock, writes the record, starts. On failure everything is undone and the
+ * record is gone, or, where even that failed, the record stays for recover. @record (transfer full)
+ * has id, domain, owner, backup, store; the rest is taken from @start. @out_weaker (may be NULL)
+ * gets a sentence when the freeze was asked for and not had. */
+VarveSession *varve_session_begin (const VarveStateDir *dir, VarveDomain *domain,
+                                   const VarveStart *start, VarveRecord *record,
+                                   const VarveQuiesce *quiesce, uint64_t *out_pause_us,
+                                   bool *out_frozen, GPtrArray *out_weaker,
+                                   GCancellable *cancellable, GError **error);
+
+VarveSnapshot *varve_session_snapshot (VarveSession *session);
+const VarveRecord *varve_session_record (const VarveSession *session);
+
+/* Proof that all that was read came from a live snapshot. */
+bool varve_session_finish (VarveSession *session, GCancellable *cancellable, GError **error);
+
+/* Takes the snapshot down. The record says so first. Idempotent. */
+bool varve_session_close (VarveSession *session, GError **error);
+
+/* The backup is durable: the checkpoint stays. */
+bool varve_session_keep (VarveSession *session, GError **error);
+
+/* Closes if that has not been done; drops the checkpoint unless kept; resumes a guest that an I/O
+ * error paused behind our start; unlinks the record; frees. On failure the record stays for
+ * recover. */
+bool varve_session_end (VarveSession *session, GError **error);
+
+/* As end, where the error is of no use: what could not be ended is on record. */
+void varve_session_free (VarveSession *session);
+
+/* Whether the backup that a record names has been committed. @out_known is false where its store
+ * cannot be asked: then the checkpoint is left alone, as its name says all. */
+typedef bool (*VarveRecordCommittedFunc) (const VarveRecord *record, bool *out_known,
+                                          gpointer data);
+
+/* Ends what a record tells of, whatever is left of it. @domain NULL: it is gone for good (its QEMU
+ * has exited, or it was undefined): then only files of ours are removed. The caller holds the
+ * domain's lock. */
+bool varve_session_recover (const VarveStateDir *dir, VarveDomain *domain,
+                            const VarveRecord *record, VarveRecordCommittedFunc committed,
+                            gpointer data, GCancellable *cancellable, GError **error);
+
+/* Whether a live process holds the session. */
+bool varve_session_is_live (const VarveStateDir *dir, const char *id);
+
+G_DEFINE_AUTOPTR_CLEANUP_FUNC (VarveSession, varve_session_free)

@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Copyright the varve authors */
+
+/* The last steps of ending a session, the same for whoever ends it. */
+#pragma once
+
+#include "state/record.h"
+#include "virt/domain.h"
+
+/* After the snapshot has been taken down: thaws a guest that we froze, resumes one that ran before
+ * and was paused by an I/O error, drops the tentative checkpoint unless @keep. */
+bool varve_teardown (VarveDomain *domain, const VarveRecord *record, bool keep,
+                     GCancellable *cancellable, GError **error);

@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Copyright the varve authors */
+
+/* The images store's own names, shared by its files:
+ *
+ *   STORE/varve-store.xml                  uuid, format
+ *   STORE/NAME-uuid8/BACKUP.partial/       being written; renamed, never replacing, to
+ *   STORE/NAME-uuid8/BACKUP/               complete: manifest.xml DISK.qcow2 DISK.sums domain.xml
+ * nvram STORE/NAME-uuid8/BACKUP.deleted/       being removed
+ *
+ * Writers and removers of one domain's directory hold flock(2) on it.
+ */
+#pragma once
+
+#include "store/images/sums.h"
+#include "store/store.h"
+
+typedef struct {
+  VarveStoreImpl impl;
+  char *root; /* absolute */
+} VarveImagesStore;
+
+#define VARVE_IMAGES_PARTIAL ".partial"
+#define VARVE_IMAGES_DELETED ".deleted"
+
+/* The directory of a domain: the one that holds its backups, else the one that a new backup gets.
+ * (transfer full) */
+char *varve_images_domain_directory (VarveImagesStore *store, const char *domain, const char *uuid);
+/* STORE/NAME-uuid8/BACKUP (transfer full) */
+char *varve_images_backup_directory (VarveImagesStore *store, const VarveManifest *manifest);
+
+/* flock on a domain's directory: a descriptor, or -1 with VARVE_ERROR_BUSY when another has it. */
+int varve_images_lock (const char *directory, GError **error);
+
+bool varve_images_list (VarveStoreImpl *impl, GPtrArray **out_manifests, GPtrArray *problems,
+                        GCancellable *cancellable, GError **error);
+
+/* read.c */
+bool varve_images_read (VarveStoreImpl *impl, const VarveManifest *manifest, const char *disk,
+                        VarveStoreRead **out, GCancellable *cancellable, GError **error);
+/* One image with its chain, or (@alone) only what this layer holds: then what it does not hold is
+ * clean. @links: layers, for the size of the caches. */
+bool varve_images_read_file (const char *path, const char *disk, unsigned links, bool alone,
+                             VarveStoreRead **out, GCancellable *cancellable, GError **error);
+bool varve_images_check_base (VarveStoreImpl *impl, const VarveManifest *manifest, const char *disk,
+                              GCancellable *cancellable, GError **error);
+
+/* write.c */
+bool varve_images_begin (VarveStoreImpl *impl, const char *domain, const char *uuid,
+                         const char *backup, VarveStoreWrite **out, GCancellable *cancellable,
+                         GError **error);
+bool varve_images_add_disk (VarveStoreWrite *write, VarveManifestDisk *disk,
+                            const VarveManifest *base, BlockSink **out_sink, BlockSumFunc *out_sum,
+                            gpointer *out_sum_data, GCancellable *cancellable, GError **error);
+bool varve_images_finish_disk (VarveStoreWrite *write, VarveManifestDisk *disk,
+                               GCancellable *cancellable, GError **error);
+bool varve_images_flatten_disk (VarveStoreWrite *write, VarveManifestDisk *disk, BlockTickFunc tick,
+                                gpointer tick_data, GCancellable *cancellable, GError **error);
+bool varve_images_add_file (VarveStoreWrite *write, const char *name, GBytes *data, GError **error);
+bool varve_images_commit (VarveStoreWrite *write, const VarveManifest *manifest,
+                          GCancellable *cancellable, GError **error);
+void varve_images_write_free (VarveStoreWrite *write);
+
+/* verify.c */
+bool varve_images_verify (VarveStoreImpl *impl, const VarveManifest *manifest, const char *disk,
+                          BlockTickFunc tick, gpointer tick_data, GPtrArray *problems,
+                          GCancellable *cancellable, GError **error);

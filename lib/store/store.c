@@ -1,0 +1,388 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Copyright the varve authors */
+
+#include "config.h"
+
+#include "store/store.h"
+
+#include <string.h>
+
+#include "store/backup.h"
+#include "util/clock.h"
+#include "util/durable.h"
+#include "util/error.h"
+#include "util/event.h"
+
+#define IMAGES "images:"
+
+/* --- the inside ------------------------------------------------------------------------------- */
+
+VarveStoreImpl *
+varve_store_impl_open (const char *store, bool create, GError **error)
+{
+  if (g_str_has_prefix (store, IMAGES) && store[strlen (IMAGES)] != '\0')
+    return varve_images_store_open (store + strlen (IMAGES), create, error);
+  varve_throw (error, VARVE_ERROR_USAGE,
+               "'%s' names no store. A store is written images:DIRECTORY.", store);
+  return NULL;
+}
+
+void
+varve_store_impl_free (VarveStoreImpl *impl)
+{
+  if (impl == NULL)
+    return;
+  impl->ops->free (impl);
+  g_free (impl->uri);
+  g_free (impl->uuid);
+  g_free (impl);
+}
+
+void
+varve_store_read_free (VarveStoreRead *read)
+{
+  if (read == NULL)
+    return;
+  read->release (read->data);
+  g_free (read);
+}
+
+void
+varve_store_write_free (VarveStoreWrite *write)
+{
+  if (write == NULL)
+    return;
+  write->store->ops->write_free (write);
+  g_free (write->backup);
+  g_free (write);
+}
+
+VarveManifest *
+varve_manifests_find (GPtrArray *manifests, const char *id)
+{
+  for (guint i = 0; i < manifests->len; i++) {
+    VarveManifest *manifest = g_ptr_array_index (manifests, i);
+
+    if (g_str_equal (manifest->id, id))
+      return manifest;
+  }
+  return NULL;
+}
+
+/* --- the object ------------------------------------------------------------------------------- */
+
+struct _VarveStore {
+  GObject parent;
+  VarveStoreImpl *impl;
+};
+
+G_DEFINE_FINAL_TYPE (VarveStore, varve_store, G_TYPE_OBJECT)
+
+static void
+varve_store_finalize (GObject *object)
+{
+  g_clear_pointer (&VARVE_STORE (object)->impl, varve_store_impl_free);
+  G_OBJECT_CLASS (varve_store_parent_class)->finalize (object);
+}
+
+static void
+varve_store_class_init (VarveStoreClass *klass)
+{
+  G_OBJECT_CLASS (klass)->finalize = varve_store_finalize;
+}
+
+static void
+varve_store_init (VarveStore *store)
+{
+}
+
+VarveStore *
+varve_store_open (const char *store, GError **error)
+{
+  VarveStoreImpl *impl;
+  VarveStore *object;
+
+  g_return_val_if_fail (store != NULL, NULL);
+  impl = varve_store_impl_open (store, false, error);
+  if (impl == NULL)
+    return NULL;
+  object = g_object_new (VARVE_TYPE_STORE, NULL);
+  object->impl = impl;
+  return object;
+}
+
+VarveStoreImpl *
+varve_store_get_impl (VarveStore *store)
+{
+  return store->impl;
+}
+
+const char *
+varve_store_get_uuid (VarveStore *store)
+{
+  g_return_val_if_fail (VARVE_IS_STORE (store), NULL);
+  return store->impl->uuid;
+}
+
+static bool
+is_of_domain (const VarveManifest *manifest, const char *domain)
+{
+  return domain == NULL || g_str_equal (manifest->domain, domain) ||
+         g_ascii_strcasecmp (manifest->uuid, domain) == 0;
+}
+
+GPtrArray *
+varve_store_list (VarveStore *store, const char *domain, GPtrArray **out_problems,
+                  GCancellable *cancellable, GError **error)
+{
+  g_autoptr (GPtrArray) manifests = NULL;
+  g_autoptr (GPtrArray) problems = g_ptr_array_new_with_free_func (g_free);
+  g_autoptr (GPtrArray) backups = g_ptr_array_new_with_free_func (g_object_unref);
+
+  g_return_val_if_fail (VARVE_IS_STORE (store), NULL);
+  if (!store->impl->ops->list (store->impl, &manifests, problems, cancellable, error))
+    return NULL;
+  for (guint i = 0; i < manifests->len; i++) {
+    VarveManifest *manifest = g_ptr_array_index (manifests, i);
+
+    if (is_of_domain (manifest, domain))
+      g_ptr_array_add (backups, varve_backup_from_manifest (manifest, store->impl));
+  }
+  if (out_problems)
+    *out_problems = g_steal_pointer (&problems);
+  return g_steal_pointer (&backups);
+}
+
+/* --- find ------------------------------------------------------------------------------------- */
+
+/* The newest backup of a domain that is not later than @limit; -1: the newest. */
+static const VarveManifest *
+newest (GPtrArray *manifests, const char *domain, int64_t limit)
+{
+  for (guint i = manifests->len; i > 0; i--) {
+    const VarveManifest *manifest = g_ptr_array_index (manifests, i - 1);
+
+    if (is_of_domain (manifest, domain) &&
+        (limit < 0 || varve_backup_id_time (manifest->id) <= limit))
+      return manifest;
+  }
+  return NULL;
+}
+
+static const VarveManifest *
+find_by_time (VarveStoreImpl *impl, GPtrArray *manifests, const char *backup, const char *at,
+              GError **error)
+{
+  g_autofree char *domain = g_strndup (backup, (size_t)(at - backup));
+  bool latest = g_str_equal (at + 1, "latest");
+  int64_t limit = latest ? -1 : varve_parse_time (at + 1);
+  const VarveManifest *found, *first = NULL;
+
+  if (!latest && limit < 0) {
+    varve_throw (error, VARVE_ERROR_USAGE,
+                 "'%s' is no time. Write DOMAIN@latest, DOMAIN@2026-01-31 or "
+                 "DOMAIN@2026-01-31T23:59:59Z.",
+                 at + 1);
+    return NULL;
+  }
+  found = newest (manifests, domain, limit);
+  if (found)
+    return found;
+  for (guint i = 0; first == NULL && i < manifests->len; i++)
+    if (is_of_domain (g_ptr_array_index (manifests, i), domain))
+      first = g_ptr_array_index (manifests, i);
+  if (first == NULL)
+    varve_throw (error, VARVE_ERROR_NOT_FOUND, "The store '%s' has no backup of domain '%s'.",
+                 impl->uri, domain);
+  else
+    varve_throw (error, VARVE_ERROR_NOT_FOUND,
+                 "The store '%s' has no backup of domain '%s' that old: the oldest is %s.",
+                 impl->uri, domain, first->id);
+  return NULL;
+}
+
+VarveBackup *
+varve_store_find (VarveStore *store, const char *backup, GCancellable *cancellable, GError **error)
+{
+  g_autoptr (GPtrArray) manifests = NULL;
+  VarveStoreImpl *impl;
+  const VarveManifest *found;
+  const char *at;
+
+  g_return_val_if_fail (VARVE_IS_STORE (store), NULL);
+  impl = store->impl;
+  if (!impl->ops->list (impl, &manifests, NULL, cancellable, error))
+    return NULL;
+  at = strrchr (backup, '@');
+  if (at != NULL)
+    found = find_by_time (impl, manifests, backup, at, error);
+  else {
+    found = varve_manifests_find (manifests, backup);
+    if (found == NULL)
+      varve_throw (error, VARVE_ERROR_NOT_FOUND,
+                   "The store '%s' has no backup '%s'. 'varve list --from %s' shows what it has.",
+                   impl->uri, backup, impl->uri);
+  }
+  return found ? varve_backup_from_manifest ((VarveManifest *)found, impl) : NULL;
+}
+
+/* --- verify ----------------------------------------------------------------------------------- */
+
+typedef struct {
+  VarveEventSink events;
+  const VarveManifest *manifest;
+  const char *disk;
+} Verify;
+
+static void
+emit (Verify *verify, VarveEvent event)
+{
+  event.action = "verify";
+  event.domain = verify->manifest->domain;
+  event.backup = verify->manifest->id;
+  event.disk = verify->disk;
+  varve_event_emit (&verify->events, &event);
+}
+
+static bool
+verify_tick (uint64_t done, uint64_t total, gpointer data, GError **error)
+{
+  emit (data, (VarveEvent){ .type = VARVE_EVENT_PROGRESS, .done = done, .total = total });
+  return true;
+}
+
+static bool
+verify_backup (VarveStoreImpl *impl, Verify *verify, GPtrArray *problems, GCancellable *cancellable,
+               GError **error)
+{
+  for (guint i = 0; i < verify->manifest->disks->len; i++) {
+    const VarveManifestDisk *disk = g_ptr_array_index (verify->manifest->disks, i);
+
+    verify->disk = disk->name;
+    if (!impl->ops->verify (impl, verify->manifest, disk->name, verify_tick, verify, problems,
+                            cancellable, error))
+      return false;
+    emit (verify, (VarveEvent){ .type = VARVE_EVENT_DISK_DONE, .stored = disk->stored });
+  }
+  return true;
+}
+
+/* @manifest and all that it builds on, each once. */
+static void
+add_chain (GPtrArray *chain, GPtrArray *manifests, const VarveManifest *manifest)
+{
+  if (g_ptr_array_find (chain, manifest, NULL))
+    return;
+  g_ptr_array_add (chain, (gpointer)manifest);
+  for (guint i = 0; i < manifest->disks->len; i++) {
+    const VarveManifestDisk *disk = g_ptr_array_index (manifest->disks, i);
+    const VarveManifest *base = disk->base ? varve_manifests_find (manifests, disk->base) : NULL;
+
+    if (base)
+      add_chain (chain, manifests, base);
+  }
+}
+
+gboolean
+varve_store_verify (VarveStore *store, VarveBackup *backup, VarveEventFunc func, gpointer user_data,
+                    GPtrArray **out_problems, GCancellable *cancellable, GError **error)
+{
+  g_autoptr (GPtrArray) problems = g_ptr_array_new_with_free_func (g_free);
+  g_autoptr (GPtrArray) manifests = NULL;
+  g_autoptr (GPtrArray) chain = g_ptr_array_new ();
+  VarveStoreImpl *impl;
+
+  g_return_val_if_fail (VARVE_IS_STORE (store), FALSE);
+  impl = store->impl;
+  if (!impl->ops->list (impl, &manifests, backup ? NULL : problems, cancellable, error))
+    return FALSE;
+  if (backup)
+    add_chain (chain, manifests, varve_manifests_find (manifests, varve_backup_get_id (backup)));
+  for (guint i = 0; backup == NULL && i < manifests->len; i++)
+    g_ptr_array_add (chain, g_ptr_array_index (manifests, i));
+  for (guint i = 0; i < chain->len; i++) {
+    Verify verify = { { func, user_data, NULL }, g_ptr_array_index (chain, i), NULL };
+
+    if (!verify_backup (impl, &verify, problems, cancellable, error))
+      return FALSE;
+  }
+  *out_problems = g_steal_pointer (&problems);
+  return TRUE;
+}
+
+/* --- delete ----------------------------------------------------------------------------------- */
+
+static bool
+builds_on (const VarveManifest *manifest, GPtrArray *ids)
+{
+  for (guint i = 0; i < manifest->disks->len; i++) {
+    const VarveManifestDisk *disk = g_ptr_array_index (manifest->disks, i);
+
+    if (disk->base && g_ptr_array_find_with_equal_func (ids, disk->base, g_str_equal, NULL))
+      return true;
+  }
+  return false;
+}
+
+/* @id and what builds on it, directly or not, oldest first: one pass, as a base is older. */
+static GPtrArray *
+dependents (GPtrArray *manifests, const char *id)
+{
+  g_autoptr (GPtrArray) ids = g_ptr_array_new_with_free_func (g_free);
+
+  g_ptr_array_add (ids, g_strdup (id));
+  for (guint i = 0; i < manifests->len; i++) {
+    const VarveManifest *manifest = g_ptr_array_index (manifests, i);
+
+    if (builds_on (manifest, ids))
+      g_ptr_array_add (ids, g_strdup (manifest->id));
+  }
+  return g_steal_pointer (&ids);
+}
+
+static bool
+refuse_dependents (GPtrArray *ids, GError **error)
+{
+  g_autoptr (GString) names = g_string_new (NULL);
+
+  if (ids->len == 1)
+    return true;
+  for (guint i = 1; i < ids->len; i++)
+    g_string_append_printf (names, "%s%s", i > 1 ? ", " : "", (char *)g_ptr_array_index (ids, i));
+  return varve_throw (error, VARVE_ERROR_REFUSED,
+                      "Backup %s cannot be deleted alone, as others build on it: %s. Delete them "
+                      "first, or use --with-dependents.",
+                      (char *)g_ptr_array_index (ids, 0), names->str);
+}
+
+gboolean
+varve_store_delete (VarveStore *store, VarveBackup *backup, gboolean with_dependents,
+                    GPtrArray **out_deleted, GCancellable *cancellable, GError **error)
+{
+  g_autoptr (GPtrArray) manifests = NULL;
+  g_autoptr (GPtrArray) ids = NULL;
+  g_autoptr (GPtrArray) deleted = g_ptr_array_new_with_free_func (g_free);
+  VarveStoreImpl *impl;
+
+  g_return_val_if_fail (VARVE_IS_STORE (store), FALSE);
+  impl = store->impl;
+  if (!impl->ops->list (impl, &manifests, NULL, cancellable, error))
+    return FALSE;
+  ids = dependents (manifests, varve_backup_get_id (backup));
+  if (!with_dependents && !refuse_dependents (ids, error))
+    return FALSE;
+  /* The youngest first: at no time does a backup stand on one that is gone. */
+  for (guint i = ids->len; i > 0; i--) {
+    const char *id = g_ptr_array_index (ids, i - 1);
+    const VarveManifest *manifest = varve_manifests_find (manifests, id);
+
+    if (g_cancellable_set_error_if_cancelled (cancellable, error))
+      return FALSE;
+    if (manifest == NULL || !impl->ops->delete (impl, manifest, cancellable, error))
+      return varve_prefix (error, "Backup %s could not be deleted", id);
+    g_ptr_array_add (deleted, g_strdup (id));
+  }
+  if (out_deleted)
+    *out_deleted = g_steal_pointer (&deleted);
+  return TRUE;
+}

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Copyright the varve authors */
+
+/* A domain in memory, for the tests of the rooms above: what it has is added by the test, what it
+ * shall fail at is said beforehand, and what was done to it is told. It keeps the drivers'
+ * promises: a start that fails leaves nothing, an end is idempotent and never touches a checkpoint.
+ */
+#pragma once
+
+#include "util/error.h"
+#include "virt/domain.h"
+
+/* Free with varve_domain_free. */
+VarveDomain *varve_fake_domain_new (const char *name);
+
+/* What they return belongs to the domain. A disk from here on: 1 MiB, qcow2, can be backed up, can
+ * persist. */
+VarveDisk *varve_fake_add_disk (VarveDomain *domain, const char *name);
+VarveBitmap *varve_fake_add_bitmap (VarveDomain *domain, const char *disk, const char *name);
+void varve_fake_set_state (VarveDomain *domain, VarveDomainState state);
+/* What endpoint says for @disk. */
+void varve_fake_set_uri (VarveDomain *domain, const char *disk, const char *uri);
+/* What poll and finish say from now on. */
+void varve_fake_set_snapshot_state (VarveDomain *domain, VarveSnapshotState state);
+void varve_fake_set_scratch_used (VarveDomain *domain, uint64_t bytes);
+
+/* The next @times calls of @op ("start", "end", "checkpoint_remove" …) fail with @code. */
+void varve_fake_fail (VarveDomain *domain, const char *op, VarveError code, unsigned times);
+
+/* The ops that were called, each with its argument if it has a name: "start", "endpoint vda",
+ * "checkpoint_remove NAME", "end cut" … Owned by the domain. */
+const char *const *varve_fake_calls (VarveDomain *domain);
+/* How many snapshots have been started and not ended. */
+unsigned varve_fake_snapshots (VarveDomain *domain);

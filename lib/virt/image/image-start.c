@@ -1,0 +1,294 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Copyright the varve authors */
+
+/* A snapshot of stopped images. The instant is QEMU's lock: while the storage daemon has the images
+ * open, nobody can write to them.
+ *
+ *   bitmaps added in a short read-write open ─▶ daemon, read-only ─▶ the bitmaps read back through
+ * it
+ *
+ * In this order, as a daemon that has an image open read-only says yes to a new bitmap and never
+ * stores it, and one that has it open for writing loses all bitmaps of the image when it is killed.
+ * A domain that is started in between makes the next increment larger, no more, as the bitmap is
+ * there first.
+ *
+ * The daemon dies with this process, so a snapshot that is attached to has nothing left but files.
+ */
+#include "config.h"
+#include "virt/image/image-domain.h"
+
+#include "qemu/json-get.h"
+#include "qemu/storage-daemon.h"
+#include "util/durable.h"
+#include "util/error.h"
+#include "util/failpoint.h"
+
+#define GRANULARITY 65536u
+
+typedef struct {
+  VarveSnapshot base;
+  VarveStorageDaemon *daemon; /* NULL when attached to, and after the end */
+} ImageSnapshot;
+
+static ImageSnapshot *
+snapshot_new (VarveDomain *domain, const VarveStart *start)
+{
+  ImageSnapshot *snapshot = g_new0 (ImageSnapshot, 1);
+
+  snapshot->base.domain = domain;
+  snapshot->base.start = varve_start_copy (start);
+  return snapshot;
+}
+
+void
+varve_image_snapshot_free (VarveSnapshot *base)
+{
+  ImageSnapshot *snapshot = (ImageSnapshot *)base;
+
+  g_clear_pointer (&snapshot->daemon, varve_storage_daemon_free);
+  varve_start_free (base->start);
+  g_free (snapshot);
+}
+
+bool
+varve_image_domain_attach (VarveDomain *base, const VarveStart *start, VarveSnapshot **out,
+                           GCancellable *cancellable, GError **error)
+{
+  *out = &snapshot_new (base, start)->base;
+  return true;
+}
+
+static bool
+check_start (VarveImageDomain *domain, const VarveStart *start, GCancellable *cancellable,
+             GError **error)
+{
+  g_autoptr (VarveStartReport) report = NULL;
+
+  if (!varve_image_domain_check (&domain->base, start, &report, cancellable, error))
+    return false;
+  if (report->refusals->len == 0)
+    return true;
+  g_ptr_array_add (report->refusals, NULL);
+  g_autofree char *all = g_strjoinv (" ", (char **)report->refusals->pdata);
+  return varve_throw (error, VARVE_ERROR_REFUSED, "%s", all);
+}
+
+/* *out_added counts the disks of the start that have been dealt with. */
+static bool
+add_bitmaps (VarveImageDomain *domain, const VarveStart *start, guint *out_added,
+             GCancellable *cancellable, GError **error)
+{
+  for (guint i = 0; i < start->disks->len; i++, ++*out_added) {
+    const VarveStartDisk *disk = g_ptr_array_index (start->disks, i);
+    const VarveImage *image = varve_image_domain_image (domain, disk->disk, error);
+
+    if (!image || (disk->checkpoint && !varve_image_bitmap_add (image, start->checkpoint,
+                                                                GRANULARITY, cancellable, error)))
+      return varve_prefix (error, "Disk '%s'", disk->disk);
+  }
+  return varve_failpoint ("image-start-bitmap", error);
+}
+
+static void
+remove_added (VarveImageDomain *domain, const VarveStart *start, guint added)
+{
+  for (guint i = 0; i < added; i++) {
+    const VarveStartDisk *disk = g_ptr_array_index (start->disks, i);
+    g_autoptr (GError) error = NULL;
+
+    if (disk->checkpoint &&
+        !varve_image_bitmap_remove (g_hash_table_lookup (domain->images, disk->disk),
+                                    start->checkpoint, NULL, &error))
+      g_debug ("The bitmap of a start that failed was left: %s", error->message);
+  }
+}
+
+static VarveStorageDaemon *
+start_daemon (VarveImageDomain *domain, const VarveStart *start, GCancellable *cancellable,
+              GError **error)
+{
+  guint n = start->disks->len;
+  g_autofree VarveDaemonExport *exports = g_new0 (VarveDaemonExport, n);
+  g_autofree const char **bitmaps = g_new0 (const char *, 2 * (gsize)n);
+
+  for (guint i = 0; i < n; i++) {
+    const VarveStartDisk *disk = g_ptr_array_index (start->disks, i);
+
+    bitmaps[2 * i] = disk->since;
+    exports[i].image = g_hash_table_lookup (domain->images, disk->disk);
+    exports[i].export_name = disk->disk;
+    exports[i].bitmaps = disk->since ? &bitmaps[2 * i] : NULL;
+  }
+  return varve_storage_daemon_start (start->directory, exports, n, cancellable, error);
+}
+
+static JsonObject *
+find_named (JsonArray *array, const char *member, const char *name)
+{
+  for (guint i = 0; array && i < json_array_get_length (array); i++) {
+    JsonObject *object = varve_json_array_object (array, i);
+
+    if (g_strcmp0 (varve_json_string (object, member), name) == 0)
+      return object;
+  }
+  return NULL;
+}
+
+/* A new bitmap counts when the image itself has it: stored, recording, sound. */
+static bool
+read_back_disk (VarveStorageDaemon *daemon, JsonArray *nodes, const char *disk,
+                const char *checkpoint, GError **error)
+{
+  JsonObject *node = find_named (nodes, "node-name", varve_storage_daemon_node (daemon, disk));
+  JsonObject *bitmap = find_named (varve_json_array (node, "dirty-bitmaps"), "name", checkpoint);
+
+  if (bitmap && varve_json_bool (bitmap, "persistent", false) &&
+      varve_json_bool (bitmap, "recording", false) &&
+      !varve_json_bool (bitmap, "inconsistent", false))
+    return true;
+  return varve_throw (error, VARVE_ERROR_CHECKPOINT,
+                      "Disk '%s': the new bitmap '%s' was added to its image, and is not there "
+                      "when the image is opened: was the domain started meanwhile?",
+                      disk, checkpoint);
+}
+
+static bool
+read_back (VarveStorageDaemon *daemon, const VarveStart *start, GCancellable *cancellable,
+           GError **error)
+{
+  g_autoptr (JsonNode) reply =
+      varve_qmp_execute (varve_storage_daemon_qmp (daemon), "query-named-block-nodes",
+                         varve_qmp_args ("{'flat':true}"), cancellable, error);
+
+  if (!reply)
+    return false;
+  JsonArray *nodes = JSON_NODE_HOLDS_ARRAY (reply) ? json_node_get_array (reply) : NULL;
+  for (guint i = 0; i < start->disks->len; i++) {
+    const VarveStartDisk *disk = g_ptr_array_index (start->disks, i);
+
+    if (disk->checkpoint && !read_back_disk (daemon, nodes, disk->disk, start->checkpoint, error))
+      return false;
+  }
+  return true;
+}
+
+static bool
+start_steps (VarveImageDomain *domain, const VarveStart *start, guint *out_added,
+             VarveStorageDaemon **out_daemon, GCancellable *cancellable, GError **error)
+{
+  if (!add_bitmaps (domain, start, out_added, cancellable, error))
+    return false;
+  *out_daemon = start_daemon (domain, start, cancellable, error);
+  return *out_daemon && varve_failpoint ("image-start-daemon", error) &&
+         read_back (*out_daemon, start, cancellable, error);
+}
+
+bool
+varve_image_domain_start (VarveDomain *base, const VarveStart *start, VarveSnapshot **out,
+                          uint64_t *out_pause_us, GCancellable *cancellable, GError **error)
+{
+  VarveImageDomain *domain = (VarveImageDomain *)base;
+  VarveStorageDaemon *daemon = NULL;
+  guint added = 0;
+
+  *out = NULL;
+  *out_pause_us = 0;
+  if (!check_start (domain, start, cancellable, error))
+    return false;
+  if (!start_steps (domain, start, &added, &daemon, cancellable, error)) {
+    g_clear_pointer (&daemon, varve_storage_daemon_free);
+    remove_added (domain, start, added);
+    return false;
+  }
+
+  ImageSnapshot *snapshot = snapshot_new (base, start);
+  snapshot->daemon = daemon;
+  *out = &snapshot->base;
+  return true;
+}
+
+static bool
+is_alive (const ImageSnapshot *snapshot)
+{
+  return snapshot->daemon && varve_storage_daemon_alive (snapshot->daemon);
+}
+
+static bool
+throw_lost (const ImageSnapshot *snapshot, GError **error)
+{
+  return varve_throw (
+      error, VARVE_ERROR_SOURCE_LOST,
+      "The storage daemon that held the images of domain '%s' has exited before all "
+      "was read: what was read is discarded; take the backup again.",
+      snapshot->base.domain->name);
+}
+
+bool
+varve_image_snapshot_endpoint (VarveSnapshot *base, const char *disk, VarveEndpoint *out,
+                               GCancellable *cancellable, GError **error)
+{
+  ImageSnapshot *snapshot = (ImageSnapshot *)base;
+  const VarveStartDisk *found = varve_start_find_disk (base->start, disk);
+
+  if (!found)
+    return varve_throw (error, VARVE_ERROR_NOT_FOUND,
+                        "Disk '%s' is not part of this snapshot of domain '%s'.", disk,
+                        base->domain->name);
+  if (!is_alive (snapshot))
+    return throw_lost (snapshot, error);
+  out->uri = varve_storage_daemon_uri (snapshot->daemon, disk);
+  out->dirty_context = found->since ? g_strconcat ("qemu:dirty-bitmap:", found->since, NULL) : NULL;
+  out->allocation_context = g_strdup ("base:allocation");
+  out->contexts_may_share = true;
+  out->connections = 2;
+  return true;
+}
+
+bool
+varve_image_snapshot_poll (VarveSnapshot *base, VarveSnapshotStatus *out, GCancellable *cancellable,
+                           GError **error)
+{
+  *out = (VarveSnapshotStatus){ 0 };
+  if (is_alive ((ImageSnapshot *)base))
+    return true;
+  out->state = VARVE_SNAPSHOT_GONE;
+  out->why = g_strdup ("its storage daemon has exited");
+  return true;
+}
+
+bool
+varve_image_snapshot_finish (VarveSnapshot *base, GCancellable *cancellable, GError **error)
+{
+  return is_alive ((ImageSnapshot *)base) || throw_lost ((ImageSnapshot *)base, error);
+}
+
+/* The files are those of a start on the QEMU of this domain, which has exited since. */
+static bool
+remove_files (const VarveStart *start, GError **error)
+{
+  for (guint i = 0; i < start->disks->len; i++) {
+    const VarveStartDisk *disk = g_ptr_array_index (start->disks, i);
+
+    if (disk->scratch && !varve_durable_unlink (disk->scratch, error))
+      return false;
+  }
+  return true;
+}
+
+bool
+varve_image_snapshot_end (VarveSnapshot *base, bool start_was_cut, GCancellable *cancellable,
+                          GError **error)
+{
+  ImageSnapshot *snapshot = (ImageSnapshot *)base;
+
+  g_autoptr (GError) local = NULL;
+
+  /* Read-only, it may have ended in any way, as long as it has. */
+  if (snapshot->daemon && !varve_storage_daemon_quit (snapshot->daemon, &local) &&
+      varve_storage_daemon_alive (snapshot->daemon)) {
+    g_propagate_error (error, g_steal_pointer (&local));
+    return false;
+  }
+  g_clear_pointer (&snapshot->daemon, varve_storage_daemon_free);
+  return remove_files (base->start, error);
+}

@@ -1,0 +1,189 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Copyright the varve authors */
+
+/* The plain data of a domain. Nothing here knows a hypervisor; the only invariant is that whatever
+ * a struct points to belongs to it. */
+#include "config.h"
+#include "virt/inventory.h"
+
+VarveDisk *
+varve_disk_new (const char *name)
+{
+  VarveDisk *disk = g_new0 (VarveDisk, 1);
+
+  disk->name = g_strdup (name);
+  return disk;
+}
+
+void
+varve_disk_free (VarveDisk *disk)
+{
+  if (!disk)
+    return;
+  g_free (disk->name);
+  g_free (disk->format);
+  g_free (disk->path);
+  g_free (disk->why_not_persist);
+  g_free (disk->why_not);
+  g_free (disk);
+}
+
+VarveBitmap *
+varve_bitmap_new (const char *disk, const char *name)
+{
+  VarveBitmap *bitmap = g_new0 (VarveBitmap, 1);
+
+  bitmap->disk = g_strdup (disk);
+  bitmap->name = g_strdup (name);
+  bitmap->dirty = UINT64_MAX;
+  return bitmap;
+}
+
+void
+varve_bitmap_free (VarveBitmap *bitmap)
+{
+  if (!bitmap)
+    return;
+  g_free (bitmap->disk);
+  g_free (bitmap->name);
+  g_free (bitmap);
+}
+
+VarveDisk *
+varve_disk_find (GPtrArray *disks, const char *name)
+{
+  for (guint i = 0; i < disks->len; i++) {
+    VarveDisk *disk = g_ptr_array_index (disks, i);
+
+    if (g_str_equal (disk->name, name))
+      return disk;
+  }
+  return NULL;
+}
+
+VarveBitmap *
+varve_bitmap_find (GPtrArray *bitmaps, const char *disk, const char *name)
+{
+  for (guint i = 0; i < bitmaps->len; i++) {
+    VarveBitmap *bitmap = g_ptr_array_index (bitmaps, i);
+
+    if (g_str_equal (bitmap->disk, disk) && g_str_equal (bitmap->name, name))
+      return bitmap;
+  }
+  return NULL;
+}
+
+static void
+start_disk_free (gpointer data)
+{
+  VarveStartDisk *disk = data;
+
+  g_free (disk->disk);
+  g_free (disk->since);
+  g_free (disk->scratch);
+  g_free (disk);
+}
+
+VarveStart *
+varve_start_new (const char *session)
+{
+  VarveStart *start = g_new0 (VarveStart, 1);
+
+  start->session = g_strdup (session);
+  start->policy.write_timeout = 4;
+  start->disks = g_ptr_array_new_with_free_func (start_disk_free);
+  return start;
+}
+
+VarveStart *
+varve_start_copy (const VarveStart *start)
+{
+  VarveStart *copy = varve_start_new (start->session);
+
+  copy->checkpoint = g_strdup (start->checkpoint);
+  copy->description = g_strdup (start->description);
+  copy->directory = g_strdup (start->directory);
+  copy->policy = start->policy;
+  for (guint i = 0; i < start->disks->len; i++) {
+    const VarveStartDisk *from = g_ptr_array_index (start->disks, i);
+    VarveStartDisk *to = varve_start_add_disk (copy, from->disk);
+
+    to->since = g_strdup (from->since);
+    to->checkpoint = from->checkpoint;
+    to->transient = from->transient;
+    to->scratch = g_strdup (from->scratch);
+  }
+  return copy;
+}
+
+void
+varve_start_free (VarveStart *start)
+{
+  if (!start)
+    return;
+  g_free (start->session);
+  g_free (start->checkpoint);
+  g_free (start->description);
+  g_free (start->directory);
+  g_ptr_array_unref (start->disks);
+  g_free (start);
+}
+
+VarveStartDisk *
+varve_start_add_disk (VarveStart *start, const char *disk)
+{
+  VarveStartDisk *added = g_new0 (VarveStartDisk, 1);
+
+  added->disk = g_strdup (disk);
+  g_ptr_array_add (start->disks, added);
+  return added;
+}
+
+VarveStartDisk *
+varve_start_find_disk (const VarveStart *start, const char *disk)
+{
+  for (guint i = 0; i < start->disks->len; i++) {
+    VarveStartDisk *found = g_ptr_array_index (start->disks, i);
+
+    if (g_str_equal (found->disk, disk))
+      return found;
+  }
+  return NULL;
+}
+
+VarveStartReport *
+varve_start_report_new (void)
+{
+  VarveStartReport *report = g_new0 (VarveStartReport, 1);
+
+  report->weaker = g_ptr_array_new_with_free_func (g_free);
+  report->refusals = g_ptr_array_new_with_free_func (g_free);
+  return report;
+}
+
+void
+varve_start_report_free (VarveStartReport *report)
+{
+  if (!report)
+    return;
+  g_free (report->strategy);
+  g_ptr_array_unref (report->weaker);
+  g_ptr_array_unref (report->refusals);
+  g_free (report);
+}
+
+void
+varve_endpoint_clear (VarveEndpoint *endpoint)
+{
+  g_free (endpoint->uri);
+  g_free (endpoint->dirty_context);
+  g_free (endpoint->allocation_context);
+  *endpoint = (VarveEndpoint){ 0 };
+}
+
+void
+varve_snapshot_status_clear (VarveSnapshotStatus *status)
+{
+  g_free (status->why);
+  *status = (VarveSnapshotStatus){ 0 };
+}

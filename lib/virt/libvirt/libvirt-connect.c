@@ -1,0 +1,324 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Copyright the varve authors */
+
+/* A connection to the libvirt of this host, one domain of it, and what it says of itself. */
+#include "config.h"
+
+#include "virt/libvirt/libvirt-private.h"
+
+#include <string.h>
+
+#include "util/durable.h"
+
+/* AAVMF's variable store, the largest in use, has 64 MiB. */
+#define NVRAM_MAX (64 * 1024 * 1024)
+
+static void
+ignore_error (void *data, virErrorPtr error)
+{
+}
+
+static bool
+is_local (GUri *uri)
+{
+  const char *plus = strchr (g_uri_get_scheme (uri), '+');
+  const char *host = g_uri_get_host (uri);
+
+  return (!plus || strcmp (plus, "+unix") == 0) && (!host || !*host);
+}
+
+/* QEMU's driver, on this host: sockets and images are reached by path. */
+static bool
+check_uri (const char *text, GError **error)
+{
+  g_autoptr (GUri) uri = g_uri_parse (text, G_URI_FLAGS_NON_DNS, NULL);
+  const char *scheme = uri ? g_uri_get_scheme (uri) : "";
+
+  if (!uri)
+    return varve_throw (error, VARVE_ERROR_USAGE,
+                        "'%s' is no libvirt URI; use qemu:///system or qemu:///session.", text);
+  if (strcmp (scheme, "qemu") != 0 && !g_str_has_prefix (scheme, "qemu+"))
+    return varve_throw (error, VARVE_ERROR_UNSUPPORTED,
+                        "'%s' is not QEMU's driver of libvirt, the only one that has backups; use "
+                        "qemu:///system or qemu:///session.",
+                        text);
+  if (!is_local (uri))
+    return varve_throw (error, VARVE_ERROR_REFUSED,
+                        "'%s' names a libvirt on another host, whose sockets and scratch files "
+                        "cannot be reached from here. Run varve on that host.",
+                        text);
+  return true;
+}
+
+static virConnectPtr
+open_connection (const char *uri, GError **error)
+{
+  virConnectPtr connection = virConnectOpen (uri);
+
+  if (!connection)
+    varve_libvirt_throw (error, "Cannot connect to libvirt at '%s'", uri);
+  else
+    virConnSetErrorFunc (connection, NULL, ignore_error);
+  return connection;
+}
+
+static virDomainPtr
+lookup (virConnectPtr connection, const char *name, GError **error)
+{
+  virDomainPtr domain = virDomainLookupByName (connection, name);
+
+  if (!domain && varve_libvirt_error_code () == VIR_ERR_NO_DOMAIN && g_uuid_string_is_valid (name))
+    domain = virDomainLookupByUUIDString (connection, name);
+  if (!domain)
+    varve_libvirt_throw (error, "Cannot find domain '%s'", name);
+  return domain;
+}
+
+static void
+disconnect (VarveLibvirtDomain *self)
+{
+  g_clear_pointer (&self->domain, virDomainFree);
+  g_clear_pointer (&self->connection, virConnectClose);
+}
+
+static bool
+reconnect (VarveLibvirtDomain *self, GError **error)
+{
+  disconnect (self);
+  self->connection = open_connection (self->base.uri, error);
+  if (!self->connection)
+    return false;
+  self->domain = virDomainLookupByUUIDString (self->connection, self->base.uuid);
+  return self->domain ||
+         varve_libvirt_throw (error, "Cannot find domain '%s' again", self->base.name);
+}
+
+static VarveDomainState
+state_of (int state, int reason)
+{
+  switch (state) {
+  case VIR_DOMAIN_SHUTOFF:
+    return VARVE_DOMAIN_OFF;
+  case VIR_DOMAIN_PAUSED:
+    return reason == VIR_DOMAIN_PAUSED_IOERROR ? VARVE_DOMAIN_PAUSED_IO_ERROR : VARVE_DOMAIN_PAUSED;
+  case VIR_DOMAIN_CRASHED: /* the guest has; on_crash='preserve' keeps its QEMU */
+  case VIR_DOMAIN_PMSUSPENDED:
+    return VARVE_DOMAIN_PAUSED;
+  default:
+    return VARVE_DOMAIN_RUNNING;
+  }
+}
+
+bool
+varve_libvirt_look (VarveLibvirtDomain *self, VarveDomainState *out, GCancellable *cancellable,
+                    GError **error)
+{
+  int state, reason;
+
+  if (g_cancellable_set_error_if_cancelled (cancellable, error))
+    return false;
+  if (self->domain && virDomainGetState (self->domain, &state, &reason, 0) == 0) {
+    *out = state_of (state, reason);
+    return true;
+  }
+  if (self->domain && !varve_libvirt_error_is_disconnect ())
+    return varve_libvirt_throw (error, "Cannot tell the state of domain '%s'", self->base.name);
+  if (!reconnect (self, error))
+    return false;
+  if (virDomainGetState (self->domain, &state, &reason, 0) < 0)
+    return varve_libvirt_throw (error, "Cannot tell the state of domain '%s'", self->base.name);
+  *out = state_of (state, reason);
+  return true;
+}
+
+static bool
+get_state (VarveDomain *domain, VarveDomainState *out, GCancellable *cancellable, GError **error)
+{
+  return varve_libvirt_look ((VarveLibvirtDomain *)domain, out, cancellable, error);
+}
+
+VarveLibvirtDefinition *
+varve_libvirt_definition (VarveLibvirtDomain *self, unsigned flags, GError **error)
+{
+  g_autofree char *xml = virDomainGetXMLDesc (self->domain, flags);
+
+  if (!xml) {
+    varve_libvirt_throw (error, "Cannot read the definition of domain '%s'", self->base.name);
+    return NULL;
+  }
+  return varve_libvirt_definition_parse (xml, error);
+}
+
+bool
+varve_libvirt_backup (VarveLibvirtDomain *self, VarveLibvirtBackup **out, GError **error)
+{
+  g_autofree char *xml = virDomainBackupGetXMLDesc (self->domain, 0);
+
+  *out = NULL;
+  if (!xml && varve_libvirt_error_code () == VIR_ERR_NO_DOMAIN_BACKUP)
+    return true;
+  if (!xml)
+    return varve_libvirt_throw (error, "Cannot ask for the backup job of domain '%s'",
+                                self->base.name);
+  *out = varve_libvirt_backup_parse (xml, error);
+  return *out != NULL;
+}
+
+static bool
+freeze (VarveDomain *domain, unsigned timeout_s, GCancellable *cancellable, GError **error)
+{
+  VarveLibvirtDomain *self = (VarveLibvirtDomain *)domain;
+  VarveDomainState state;
+
+  if (!varve_libvirt_look (self, &state, cancellable, error))
+    return false;
+  if (state != VARVE_DOMAIN_RUNNING)
+    return varve_throw (error, VARVE_ERROR_UNSUPPORTED,
+                        "Domain '%s' does not run, so that its guest agent cannot be asked to "
+                        "freeze the file systems.",
+                        domain->name);
+  if (virDomainAgentSetResponseTimeout (self->domain, (int)MIN (timeout_s, G_MAXINT), 0) < 0)
+    return varve_libvirt_throw (error, "Cannot set the time-out of the guest agent of '%s'",
+                                domain->name);
+  if (virDomainFSFreeze (self->domain, NULL, 0, 0) < 0)
+    return varve_libvirt_throw (error, "The guest agent of '%s' did not freeze the file systems",
+                                domain->name);
+  return true;
+}
+
+/* A domain that is off, or has no agent at all, has nothing frozen. */
+static bool
+thaw (VarveDomain *domain, GCancellable *cancellable, GError **error)
+{
+  VarveLibvirtDomain *self = (VarveLibvirtDomain *)domain;
+  VarveDomainState state;
+
+  if (!varve_libvirt_look (self, &state, cancellable, error))
+    return false;
+  if (state == VARVE_DOMAIN_OFF || virDomainFSThaw (self->domain, NULL, 0, 0) >= 0)
+    return true;
+  if (varve_libvirt_error_code () == VIR_ERR_ARGUMENT_UNSUPPORTED)
+    return true;
+  return varve_libvirt_throw (error, "The guest agent of '%s' did not thaw the file systems",
+                              domain->name);
+}
+
+static void
+read_nvram (VarveLibvirtDomain *self, const char *xml, GBytes **out_nvram, char **out_why_not)
+{
+  g_autoptr (GError) failed = NULL;
+  g_autoptr (VarveLibvirtDefinition) definition = varve_libvirt_definition_parse (xml, &failed);
+  char *data = NULL;
+  size_t length = 0;
+
+  if (definition && !definition->nvram)
+    return;
+  if (definition && varve_read_file (definition->nvram, NVRAM_MAX, &data, &length, &failed))
+    *out_nvram = g_bytes_new_take (data, length);
+  else
+    *out_why_not = g_strdup (failed->message);
+}
+
+/* The definition that `virsh define` takes (INACTIVE), with passwords (SECURE): it is to bring the
+ * domain back, and what runs only until the next shutdown (ports, process ids, addresses of the
+ * host) is no part of it. A disk that was attached for this run only is thus not in it, though it
+ * is backed up. */
+static bool
+domain_xml (VarveDomain *domain, char **out_xml, GBytes **out_nvram, char **out_why_not,
+            GCancellable *cancellable, GError **error)
+{
+  VarveLibvirtDomain *self = (VarveLibvirtDomain *)domain;
+  VarveDomainState state;
+
+  *out_xml = NULL;
+  *out_nvram = NULL;
+  *out_why_not = NULL;
+  if (!varve_libvirt_look (self, &state, cancellable, error))
+    return false;
+  *out_xml = virDomainGetXMLDesc (self->domain, VIR_DOMAIN_XML_SECURE | VIR_DOMAIN_XML_INACTIVE);
+  if (!*out_xml)
+    return varve_libvirt_throw (error, "Cannot read the definition of domain '%s'", domain->name);
+  read_nvram (self, *out_xml, out_nvram, out_why_not);
+  return true;
+}
+
+static bool
+resume (VarveDomain *domain, GCancellable *cancellable, GError **error)
+{
+  VarveLibvirtDomain *self = (VarveLibvirtDomain *)domain;
+  VarveDomainState state;
+
+  if (!varve_libvirt_look (self, &state, cancellable, error))
+    return false;
+  if (state != VARVE_DOMAIN_PAUSED_IO_ERROR || virDomainResume (self->domain) == 0)
+    return true;
+  return varve_libvirt_throw (error, "Cannot resume domain '%s', which an I/O error has paused",
+                              domain->name);
+}
+
+static void
+domain_free (VarveDomain *domain)
+{
+  VarveLibvirtDomain *self = (VarveLibvirtDomain *)domain;
+
+  disconnect (self);
+  g_free (domain->uri);
+  g_free (domain->name);
+  g_free (domain->uuid);
+  g_free (self);
+}
+
+static const VarveDomainOps ops = {
+  .name = "libvirt",
+  .inventory = varve_libvirt_inventory,
+  .bitmaps = varve_libvirt_bitmaps,
+  .state = get_state,
+  .freeze = freeze,
+  .thaw = thaw,
+  .domain_xml = domain_xml,
+  .check = varve_libvirt_check,
+  .start = varve_libvirt_start,
+  .attach = varve_libvirt_attach,
+  .endpoint = varve_libvirt_endpoint,
+  .poll = varve_libvirt_poll,
+  .finish = varve_libvirt_finish,
+  .end = varve_libvirt_end,
+  .snapshot_free = varve_libvirt_snapshot_free,
+  .checkpoint_remove = varve_libvirt_checkpoint_remove,
+  .resume = resume,
+  .free = domain_free,
+};
+
+static bool
+identify (VarveLibvirtDomain *self, GError **error)
+{
+  char uuid[VIR_UUID_STRING_BUFLEN];
+
+  if (virDomainGetUUIDString (self->domain, uuid) < 0)
+    return varve_libvirt_throw (error, "Cannot tell the uuid of a domain");
+  self->base.name = g_strdup (virDomainGetName (self->domain));
+  self->base.uuid = g_ascii_strdown (uuid, -1);
+  return true;
+}
+
+VarveDomain *
+varve_libvirt_domain_open (const VarveDomainAddress *address, GCancellable *cancellable,
+                           GError **error)
+{
+  VarveLibvirtDomain *self;
+
+  if (!check_uri (address->uri, error) || g_cancellable_set_error_if_cancelled (cancellable, error))
+    return NULL;
+  self = g_new0 (VarveLibvirtDomain, 1);
+  self->base.ops = &ops;
+  self->base.local = true;
+  self->base.uri = g_strdup (address->uri);
+  self->connection = open_connection (address->uri, error);
+  if (self->connection)
+    self->domain = lookup (self->connection, address->name, error);
+  if (!self->domain || !identify (self, error)) {
+    domain_free (&self->base);
+    return NULL;
+  }
+  return &self->base;
+}

@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Copyright the varve authors */
+
+/* What the files of the libvirt driver share. The driver is split by what it does:
+ *
+ *   libvirt-connect.c     connection, state, documents as told by libvirt
+ *   libvirt-inventory.c   disks
+ *   libvirt-bitmaps.c     checkpoints seen as bitmaps
+ *   libvirt-check.c       what is refused, and which promise is weaker
+ *   libvirt-start.c       one virDomainBackupBegin
+ *   libvirt-snapshot.c    the running job: endpoint, poll, finish, end
+ *   libvirt-checkpoint.c  removal and metadata
+ *   libvirt-stopped.c     all of it for a domain that is off, through the image driver
+ *
+ * Invariants: nothing process-wide is registered (no event loop, no global error function); state
+ * is polled. Only a backup job that carries our session's id is ever ended. A call that libvirt
+ * would let wait (30 s behind another job) is preceded by a look that finds the other job first. */
+#pragma once
+
+#include <libvirt/libvirt.h>
+#include <libvirt/virterror.h>
+
+#include "virt/domain.h"
+#include "virt/libvirt/libvirt-error.h"
+#include "virt/libvirt/libvirt-xml.h"
+
+G_DEFINE_AUTOPTR_CLEANUP_FUNC (virDomainCheckpoint, virDomainCheckpointFree)
+
+typedef struct {
+  VarveDomain base;
+  virConnectPtr connection;
+  virDomainPtr domain;
+} VarveLibvirtDomain;
+
+/* Either a job of libvirt, or, for a domain that was off, a snapshot of its images. */
+typedef struct {
+  VarveSnapshot base;
+  VarveDomain *images; /* NULL: a job of libvirt */
+  VarveSnapshot *image_snapshot;
+} VarveLibvirtSnapshot;
+
+/* --- libvirt-connect.c --- */
+
+/* The state; connects anew when libvirtd has gone and come back. Every op begins with it. */
+bool varve_libvirt_look (VarveLibvirtDomain *self, VarveDomainState *out, GCancellable *cancellable,
+                         GError **error);
+VarveLibvirtDefinition *varve_libvirt_definition (VarveLibvirtDomain *self, unsigned flags,
+                                                  GError **error);
+/* The job that runs; *out NULL: none. */
+bool varve_libvirt_backup (VarveLibvirtDomain *self, VarveLibvirtBackup **out, GError **error);
+
+/* --- libvirt-inventory.c, libvirt-bitmaps.c --- */
+bool varve_libvirt_inventory (VarveDomain *, GPtrArray **out, GCancellable *, GError **);
+bool varve_libvirt_bitmaps (VarveDomain *, GPtrArray **out, GCancellable *, GError **);
+/* Every checkpoint that libvirt knows of (VarveLibvirtCheckpoint); sizes only where the domain
+ * runs. */
+GPtrArray *varve_libvirt_checkpoints (VarveLibvirtDomain *self, bool running, GError **error);
+
+/* --- libvirt-check.c --- */
+bool varve_libvirt_check (VarveDomain *, const VarveStart *, VarveStartReport **out, GCancellable *,
+                          GError **);
+/* What check refuses, without a report: fills @refusals (sentences), and fails where the domain is
+ * busy. */
+bool varve_libvirt_refusals (VarveLibvirtDomain *self, const VarveStart *start,
+                             const VarveLibvirtDefinition *definition, GPtrArray *refusals,
+                             GError **error);
+
+/* --- libvirt-access.c --- */
+/* Makes the private directory writable for the user that QEMU runs as. */
+bool varve_libvirt_open_directory (VarveLibvirtDomain *self,
+                                   const VarveLibvirtDefinition *definition, const char *directory,
+                                   GError **error);
+/* "+64055:+64055" or "libvirt-qemu:kvm". */
+bool varve_libvirt_parse_label (const char *label, uid_t *out_uid, gid_t *out_gid, GError **error);
+/* Names the first directory above @path that others may not pass through; NULL: none. (transfer
+ * full) */
+char *varve_libvirt_closed_directory (const char *path);
+
+/* --- libvirt-start.c, libvirt-snapshot.c --- */
+bool varve_libvirt_start (VarveDomain *, const VarveStart *, VarveSnapshot **out,
+                          uint64_t *out_pause_us, GCancellable *, GError **);
+bool varve_libvirt_attach (VarveDomain *, const VarveStart *, VarveSnapshot **out, GCancellable *,
+                           GError **);
+VarveLibvirtSnapshot *varve_libvirt_snapshot_new (VarveDomain *domain, const VarveStart *start);
+bool varve_libvirt_endpoint (VarveSnapshot *, const char *disk, VarveEndpoint *out, GCancellable *,
+                             GError **);
+bool varve_libvirt_poll (VarveSnapshot *, VarveSnapshotStatus *out, GCancellable *, GError **);
+bool varve_libvirt_finish (VarveSnapshot *, GCancellable *, GError **);
+bool varve_libvirt_end (VarveSnapshot *, bool start_was_cut, GCancellable *, GError **);
+void varve_libvirt_snapshot_free (VarveSnapshot *);
+/* Ends the job if it is @start's, waits until it is gone, and removes socket and scratch. */
+bool varve_libvirt_end_job (VarveLibvirtDomain *self, const VarveStart *start,
+                            GCancellable *cancellable, GError **error);
+
+/* --- libvirt-checkpoint.c --- */
+bool varve_libvirt_checkpoint_remove (VarveDomain *, const char *name, GCancellable *, GError **);
+/* *out NULL: libvirt does not know it. */
+bool varve_libvirt_checkpoint_lookup (VarveLibvirtDomain *self, const char *name,
+                                      virDomainCheckpoint **out, GError **error);
+/* Tells libvirt of bitmaps that are there. @validate: it looks whether they are (running domain
+ * only). */
+bool varve_libvirt_checkpoint_define (VarveLibvirtDomain *self, const char *name,
+                                      const char *description, int64_t created, GPtrArray *disks,
+                                      bool validate, GError **error);
+/* Forgets the checkpoint without touching the bitmaps; one that is not there is no error. */
+bool varve_libvirt_checkpoint_forget (VarveLibvirtDomain *self, const char *name, GError **error);
+
+/* --- libvirt-stopped.c --- */
+/* The domain's images as a domain of the image driver, with the same name, uuid and disks. */
+VarveDomain *varve_libvirt_stopped_open (VarveLibvirtDomain *self,
+                                         const VarveLibvirtDefinition *definition,
+                                         GCancellable *cancellable, GError **error);
+VarveDomain *varve_libvirt_stopped_domain (VarveLibvirtDomain *self, GCancellable *cancellable,
+                                           GError **error);
+bool varve_libvirt_stopped_start (VarveLibvirtDomain *self, const VarveStart *start,
+                                  VarveSnapshot **out, uint64_t *out_pause_us,
+                                  GCancellable *cancellable, GError **error);
+/* What a worker that died may have left of a session with images; nothing left is no error. */
+bool varve_libvirt_stopped_end (VarveLibvirtDomain *self, const VarveStart *start,
+                                bool start_was_cut, GCancellable *cancellable, GError **error);

@@ -1,0 +1,218 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Copyright the varve authors */
+
+/* How a start would be done on this QEMU, by what its schema offers, and what must not be done at
+ * all.
+ *
+ *   what there is                                        strategy           guest first by
+ *   blockdev-backup with on-cbw-error (QEMU ≥ 10.1)      job-filter-policy  QEMU
+ *   copy-before-write with on-cbw-error (≥ 7.1), ids
+ *     on all devices, and the guest may pause            filter             QEMU
+ *   copy-before-write with on-cbw-error                  job-filter         whoever watches scratch
+ *   less                                                 refused            -
+ *
+ * QEMU before 7.1 cannot export a bitmap that lies on another node than the export.
+ */
+#include "config.h"
+#include "virt/qmp/qmp-domain.h"
+
+#include "util/error.h"
+
+/* The first series whose NBD server survives a client of an iothread's disk going away. No schema
+ * shows it: this is the one comparison of versions. */
+#define IOTHREAD_SAFE_VERSION 90000u
+
+static const char *const strategy_names[] = {
+  [VARVE_QMP_JOB_POLICY] = "job-filter-policy",
+  [VARVE_QMP_FILTER] = "filter",
+  [VARVE_QMP_JOB] = "job-filter",
+};
+
+G_GNUC_PRINTF (2, 3)
+static void
+say (GPtrArray *sentences, const char *format, ...)
+{
+  va_list args;
+
+  va_start (args, format);
+  g_ptr_array_add (sentences, g_strdup_vprintf (format, args));
+  va_end (args);
+}
+
+/* Why the filters cannot be put in by us; NULL when they can. */
+static const char *
+why_no_filter (const VarveStart *start, GPtrArray *disks)
+{
+  if (start->policy.pause == VARVE_PAUSE_NEVER)
+    return "that needs a pause of some milliseconds, and the job forbids it";
+  for (guint i = 0; i < disks->len; i++) {
+    const VarveQmpDisk *disk = g_ptr_array_index (disks, i);
+
+    if (!disk->has_id)
+      return "that needs a device id (-device …,id=NAME) on every disk";
+  }
+  return NULL;
+}
+
+static void
+choose (VarveQmpDomain *domain, const VarveStart *start, GPtrArray *disks, VarveStartReport *report,
+        VarveQmpStrategy *out)
+{
+  const char *no_filter = why_no_filter (start, disks);
+
+  *out = VARVE_QMP_JOB;
+  if (!varve_qmp_schema_has_variant (domain->schema, "blockdev-add", "snapshot-access") ||
+      !varve_qmp_schema_has_argument (domain->schema, "blockdev-add", "copy-before-write",
+                                      "on-cbw-error")) {
+    say (report->refusals,
+         "This QEMU is older than 7.1 and cannot export a frozen view of a disk in use: upgrade "
+         "it, or back the domain up while it is off.");
+    return;
+  }
+  if (varve_qmp_schema_has_argument (domain->schema, "blockdev-backup", NULL, "on-cbw-error"))
+    *out = VARVE_QMP_JOB_POLICY;
+  else if (!no_filter)
+    *out = VARVE_QMP_FILTER;
+  else
+    say (report->weaker,
+         "If the scratch space runs full, the guest is paused until the backup has been given up: "
+         "this QEMU could only be told to give up by itself through a filter of varve's own, and "
+         "%s.",
+         no_filter);
+}
+
+static void
+check_bitmaps (VarveQmpDomain *domain, const VarveStartDisk *wanted, const VarveQmpDisk *disk,
+               GPtrArray *bitmaps, VarveStartReport *report)
+{
+  const VarveBitmap *since =
+      wanted->since ? varve_bitmap_find (bitmaps, wanted->disk, wanted->since) : NULL;
+
+  if (wanted->since && !since)
+    say (report->refusals, "%s: there is no bitmap '%s' to read by; take a full backup.",
+         wanted->disk, wanted->since);
+  else if (since && since->inconsistent)
+    say (report->refusals, "%s: the bitmap '%s' is inconsistent; take a full backup.", wanted->disk,
+         wanted->since);
+  if (!wanted->checkpoint)
+    return;
+  if (wanted->transient)
+    say (report->weaker, "%s: its checkpoint is lost when its QEMU exits: %s.", wanted->disk,
+         disk->disk->why_not_persist ? disk->disk->why_not_persist : "it was asked for so");
+  else if (!disk->disk->can_persist)
+    say (report->refusals, "%s: no checkpoint can be added: %s.", wanted->disk,
+         disk->disk->why_not_persist);
+}
+
+static void
+check_disk (VarveQmpDomain *domain, const VarveStartDisk *wanted, const VarveQmpDisk *disk,
+            GPtrArray *bitmaps, VarveStartReport *report)
+{
+  if (!disk->disk->can_back_up)
+    say (report->refusals, "%s: it cannot be backed up: %s.", wanted->disk, disk->disk->why_not);
+  else if (disk->disk->size == 0)
+    say (report->refusals, "%s: it cannot be backed up: it is empty.", wanted->disk);
+  if (disk->disk->iothread && varve_qmp_version (domain->qmp) < IOTHREAD_SAFE_VERSION)
+    say (report->refusals,
+         "%s: an iothread serves it, and a QEMU before 9.0 aborts, guest and all, when an NBD "
+         "client of such a disk goes away: upgrade QEMU, take the iothread from the disk, or back "
+         "the domain up while it is off.",
+         wanted->disk);
+  check_bitmaps (domain, wanted, disk, bitmaps, report);
+}
+
+static void
+check_policy (const VarveStart *start, VarveStartReport *report)
+{
+  if (start->policy.write_timeout < 1 || start->policy.write_timeout > 4)
+    say (report->refusals,
+         "The write time-out of %u s is refused: QEMU keeps it as nanoseconds in 32 bits, so it "
+         "must be 1 to 4 s.",
+         start->policy.write_timeout);
+}
+
+/* Moves what @start names from @all to the result, in its order; what is missing is a refusal. */
+static GPtrArray *
+pick_disks (const VarveStart *start, GPtrArray *all, VarveStartReport *report)
+{
+  GPtrArray *picked = g_ptr_array_new_with_free_func ((GDestroyNotify)varve_qmp_disk_free);
+
+  for (guint i = 0; i < start->disks->len; i++) {
+    const VarveStartDisk *wanted = g_ptr_array_index (start->disks, i);
+    VarveQmpDisk *disk = varve_qmp_disks_find (all, wanted->disk);
+    guint at;
+
+    if (disk && g_ptr_array_find (all, disk, &at))
+      g_ptr_array_add (picked, g_ptr_array_steal_index (all, at));
+    else
+      say (report->refusals, "%s: the domain has no such disk.", wanted->disk);
+  }
+  return picked;
+}
+
+static bool
+look (VarveQmpDomain *domain, GPtrArray **out_all, GPtrArray **out_bitmaps,
+      GCancellable *cancellable, GError **error)
+{
+  g_autoptr (GHashTable) nodes = NULL;
+
+  if (!domain->schema)
+    domain->schema = varve_qmp_schema_query (domain->qmp, cancellable, error);
+  if (!domain->schema || !varve_qmp_bitmaps (&domain->base, out_bitmaps, cancellable, error))
+    return false;
+  nodes = varve_qmp_nodes (domain, cancellable, error);
+  *out_all = nodes ? varve_qmp_disks (domain, nodes, cancellable, error) : NULL;
+  return *out_all != NULL;
+}
+
+static VarveStartReport *
+examine (VarveQmpDomain *domain, const VarveStart *start, VarveQmpStrategy *out_strategy,
+         GPtrArray **out_disks, GCancellable *cancellable, GError **error)
+{
+  g_autoptr (GPtrArray) all = NULL;
+  g_autoptr (GPtrArray) bitmaps = NULL;
+
+  if (!look (domain, &all, &bitmaps, cancellable, error))
+    return NULL;
+
+  VarveStartReport *report = varve_start_report_new ();
+  g_autoptr (GPtrArray) disks = pick_disks (start, all, report);
+  for (guint i = 0; i < disks->len; i++) {
+    const VarveQmpDisk *disk = g_ptr_array_index (disks, i);
+
+    check_disk (domain, varve_start_find_disk (start, disk->disk->name), disk, bitmaps, report);
+  }
+  check_policy (start, report);
+  choose (domain, start, disks, report, out_strategy);
+  report->needs_scratch = true;
+  report->strategy = g_strdup (strategy_names[*out_strategy]);
+  *out_disks = g_steal_pointer (&disks);
+  return report;
+}
+
+bool
+varve_qmp_check (VarveDomain *base, const VarveStart *start, VarveStartReport **out,
+                 GCancellable *cancellable, GError **error)
+{
+  g_autoptr (GPtrArray) disks = NULL;
+  VarveQmpStrategy strategy;
+
+  *out = examine ((VarveQmpDomain *)base, start, &strategy, &disks, cancellable, error);
+  return *out != NULL;
+}
+
+bool
+varve_qmp_prepare (VarveQmpDomain *domain, const VarveStart *start, VarveQmpStrategy *out_strategy,
+                   GPtrArray **out_disks, GCancellable *cancellable, GError **error)
+{
+  g_autoptr (VarveStartReport) report =
+      examine (domain, start, out_strategy, out_disks, cancellable, error);
+
+  if (!report)
+    return false;
+  if (report->refusals->len == 0)
+    return true;
+  g_ptr_array_add (report->refusals, NULL);
+  g_autofree char *all = g_strjoinv (" ", (char **)report->refusals->pdata);
+  return varve_throw (error, VARVE_ERROR_REFUSED, "%s", all);
+}

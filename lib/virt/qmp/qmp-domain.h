@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Copyright the varve authors */
+
+/* A bare QEMU behind its QMP socket: what the files of this driver share.
+ *
+ * Everything that a start makes in QEMU carries the session's id and the disk's place in the start,
+ * so that whoever ends it finds it by asking QEMU alone:
+ *
+ *   varve-SESSION-s-N  node    scratch, a qcow2 of the disk's size
+ *   varve-SESSION-c-N  node    copy-before-write filter (a job's own, or put below the device by
+ * us) varve-SESSION-a-N  node    snapshot-access on the filter: what is exported varve-SESSION-j-N
+ * job     in the job strategies varve-SESSION-e-N  export varve-SESSION-t-N  bitmap  disabled, on
+ * the disk's own node: what changed, frozen. Made for a full backup, too: it tells which node is to
+ * go back below the device
+ *
+ * A node's name has at most 31 bytes, which leaves three digits to N.
+ */
+#pragma once
+
+#include <sys/types.h>
+
+#include "qemu/qmp.h"
+#include "qemu/schema.h"
+#include "virt/domain.h"
+
+typedef struct {
+  VarveDomain base;
+  char *path; /* of the monitor's socket */
+  VarveQmp *qmp;
+  VarveQmpSchema *schema; /* NULL until it is asked for */
+  GHashTable *qdevs;      /* disk name → qdev id or node name; may be empty */
+  GHashTable *images;     /* disk name → VarveImage; may be empty */
+  pid_t pid;              /* of QEMU; 0: not to be seen from here */
+  uid_t uid;              /* that QEMU has files opened as */
+  gid_t gid;
+} VarveQmpDomain;
+
+/* A guest disk as this driver handles it. */
+typedef struct {
+  VarveDisk *disk;
+  char *device; /* QOM path of the device with the "drive" property, or NULL */
+  bool has_id;  /* … and it is /machine/peripheral/ID */
+  char *node;   /* the disk's own node, below any filter of ours: bitmaps live there */
+  char *top;    /* node that the device uses now */
+} VarveQmpDisk;
+
+void varve_qmp_disk_free (VarveQmpDisk *disk);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC (VarveQmpDisk, varve_qmp_disk_free)
+
+typedef enum {
+  VARVE_QMP_JOB_POLICY, /* blockdev-backup that gives up the snapshot rather than the guest's write
+                         */
+  VARVE_QMP_FILTER,     /* filters put below the devices while the guest stands still */
+  VARVE_QMP_JOB,        /* blockdev-backup that knows no policy */
+} VarveQmpStrategy;
+
+/* One of "scaejt"; see above. (transfer full) */
+char *varve_qmp_name (const char *session, char kind, unsigned index);
+/* The place in the start of an object of that kind and session, or -1. */
+int varve_qmp_name_index (const char *name, const char *session, char kind);
+/* The socket of QEMU's NBD server for a start. (transfer full) */
+char *varve_qmp_socket (const VarveStart *start);
+
+/* Opens the connection again where it is broken. *@out_gone: nobody listens on the socket any more,
+ * which is no error. */
+bool varve_qmp_domain_revive (VarveQmpDomain *domain, bool *out_gone, GError **error);
+/* query-status (transfer full). */
+char *varve_qmp_domain_status (VarveQmpDomain *domain, GCancellable *cancellable, GError **error);
+
+/* query-named-block-nodes, flat: node name → JsonObject. (transfer full) */
+GHashTable *varve_qmp_nodes (VarveQmpDomain *domain, GCancellable *cancellable, GError **error);
+/* query-block. (transfer full) */
+JsonArray *varve_qmp_drives (VarveQmpDomain *domain, GCancellable *cancellable, GError **error);
+/* An array command without arguments, checked to be one. (transfer full) */
+JsonArray *varve_qmp_list (VarveQmpDomain *domain, const char *command, GCancellable *cancellable,
+                           GError **error);
+/* The node that has the bitmap, or NULL. Belongs to @nodes. */
+const char *varve_qmp_node_with_bitmap (GHashTable *nodes, const char *bitmap);
+
+/* All disks, of VarveQmpDisk. */
+GPtrArray *varve_qmp_disks (VarveQmpDomain *domain, GHashTable *nodes, GCancellable *cancellable,
+                            GError **error);
+VarveQmpDisk *varve_qmp_disks_find (GPtrArray *disks, const char *name);
+/* Whether an iothread serves the device; true where that cannot be told. */
+bool varve_qmp_uses_iothread (VarveQmpDomain *domain, const char *device,
+                              GCancellable *cancellable);
+
+bool varve_qmp_inventory (VarveDomain *base, GPtrArray **out_disks, GCancellable *cancellable,
+                          GError **error);
+bool varve_qmp_bitmaps (VarveDomain *base, GPtrArray **out_bitmaps, GCancellable *cancellable,
+                        GError **error);
+
+bool varve_qmp_check (VarveDomain *base, const VarveStart *start, VarveStartReport **out,
+                      GCancellable *cancellable, GError **error);
+/* As check; @out_strategy and @out_disks (of VarveQmpDisk, in the order of the start) too; any
+ * refusal is VARVE_ERROR_REFUSED. */
+bool varve_qmp_prepare (VarveQmpDomain *domain, const VarveStart *start,
+                        VarveQmpStrategy *out_strategy, GPtrArray **out_disks,
+                        GCancellable *cancellable, GError **error);
+
+/* Makes a scratch image that QEMU can open and nobody else can read. */
+bool varve_qmp_scratch_create (VarveQmpDomain *domain, const char *path, uint64_t size,
+                               GCancellable *cancellable, GError **error);
+/* Gives a file or directory of ours to QEMU's user, where that is another. */
+bool varve_qmp_hand_over (VarveQmpDomain *domain, const char *path, GError **error);
+
+bool varve_qmp_start (VarveDomain *base, const VarveStart *start, VarveSnapshot **out,
+                      uint64_t *out_pause_us, GCancellable *cancellable, GError **error);
+bool varve_qmp_attach (VarveDomain *base, const VarveStart *start, VarveSnapshot **out,
+                       GCancellable *cancellable, GError **error);
+bool varve_qmp_endpoint (VarveSnapshot *snapshot, const char *disk, VarveEndpoint *out,
+                         GCancellable *cancellable, GError **error);
+bool varve_qmp_poll (VarveSnapshot *snapshot, VarveSnapshotStatus *out, GCancellable *cancellable,
+                     GError **error);
+bool varve_qmp_finish (VarveSnapshot *snapshot, GCancellable *cancellable, GError **error);
+bool varve_qmp_end (VarveSnapshot *snapshot, bool start_was_cut, GCancellable *cancellable,
+                    GError **error);
+/* Resumes the guest where @was_stopped, and takes down what of @start is in QEMU. */
+bool varve_qmp_take_down (VarveQmpDomain *domain, const VarveStart *start, bool was_stopped,
+                          GCancellable *cancellable, GError **error);
+void varve_qmp_snapshot_free (VarveSnapshot *snapshot);
+
+bool varve_qmp_checkpoint_remove (VarveDomain *base, const char *name, GCancellable *cancellable,
+                                  GError **error);

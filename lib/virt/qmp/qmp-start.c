@@ -1,0 +1,334 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Copyright the varve authors */
+
+/* One instant over several disks of a running QEMU.
+ *
+ *   scratch nodes ─▶ NBD server ─▶ job strategies:  transaction {bitmaps, blockdev-backup
+ * sync=none} filter strategy: filters, stop, transaction {bitmaps}, put each filter below its
+ * device, cont ─▶ snapshot-access on each filter ─▶ export
+ *
+ * What is slow is done before the instant, and the exports after it: a write that comes between is
+ * seen as old data all the same, as the filter is in place. While the guest stands still nothing
+ * may be cancelled.
+ *
+ * A failure takes down by name what is there, as for any left-over session; what names do not tell
+ * (that the guest stood still for us, that the checkpoint is ours to remove) has a flag here. */
+#include "config.h"
+#include "virt/qmp/qmp-domain.h"
+
+#include <string.h>
+#include <unistd.h>
+
+#include "util/error.h"
+#include "util/failpoint.h"
+
+#define GRANULARITY 65536u
+
+typedef struct {
+  VarveQmpDomain *domain;
+  const VarveStart *start;
+  VarveQmpStrategy strategy;
+  GPtrArray *disks; /* of VarveQmpDisk, in the order of the start */
+  bool stopped;     /* the guest stands still for us */
+  bool committed;   /* the transaction was made: the checkpoint exists */
+  uint64_t pause_us;
+} Starting;
+
+static const VarveStartDisk *
+wanted_at (const Starting *starting, guint i)
+{
+  return g_ptr_array_index (starting->start->disks, i);
+}
+
+static const VarveQmpDisk *
+disk_at (const Starting *starting, guint i)
+{
+  return g_ptr_array_index (starting->disks, i);
+}
+
+static char *
+name_at (const Starting *starting, char kind, guint i)
+{
+  return varve_qmp_name (starting->start->session, kind, i);
+}
+
+static bool
+run (const Starting *starting, const char *command, JsonObject *arguments,
+     GCancellable *cancellable, GError **error)
+{
+  return varve_qmp_run (starting->domain->qmp, command, arguments, cancellable, error);
+}
+
+/* What is unlinked in the end must have been made by us. */
+static bool
+check_scratch (const Starting *starting, GError **error)
+{
+  for (guint i = 0; i < starting->disks->len; i++) {
+    const VarveStartDisk *wanted = wanted_at (starting, i);
+
+    if (!wanted->scratch)
+      return varve_throw (error, VARVE_ERROR_USAGE, "Disk '%s' has no scratch image to be.",
+                          wanted->disk);
+    if (access (wanted->scratch, F_OK) == 0)
+      return varve_throw (error, VARVE_ERROR_EXISTS,
+                          "The scratch image '%s' for disk '%s' exists already: remove it.",
+                          wanted->scratch, wanted->disk);
+  }
+  return true;
+}
+
+static bool
+add_scratch (const Starting *starting, guint i, GCancellable *cancellable, GError **error)
+{
+  const VarveStartDisk *wanted = wanted_at (starting, i);
+  g_autofree char *node = name_at (starting, 's', i);
+
+  return varve_qmp_scratch_create (starting->domain, wanted->scratch,
+                                   disk_at (starting, i)->disk->size, cancellable, error) &&
+         run (starting, "blockdev-add",
+              varve_qmp_args ("{'driver':'qcow2','node-name':%s,'discard':'unmap',"
+                              "'file':{'driver':'file','filename':%s,'discard':'unmap'}}",
+                              node, wanted->scratch),
+              cancellable, error);
+}
+
+static bool
+start_server (const Starting *starting, GCancellable *cancellable, GError **error)
+{
+  g_autofree char *path = varve_qmp_socket (starting->start);
+  g_autoptr (GError) local = NULL;
+
+  if (!varve_qmp_hand_over (starting->domain, starting->start->directory, error))
+    return false;
+  if (run (starting, "nbd-server-start",
+           varve_qmp_args ("{'addr':{'type':'unix','data':{'path':%s}},'max-connections':0}", path),
+           cancellable, &local))
+    return true;
+  if (strstr (local->message, "already running"))
+    return varve_throw (error, VARVE_ERROR_BUSY,
+                        "Another client of the QEMU of domain '%s' runs its NBD server, and QEMU "
+                        "has but one: let that backup or migration end first. %s",
+                        starting->domain->base.name, local->message);
+  g_propagate_prefixed_error (error, g_steal_pointer (&local),
+                              "QEMU cannot serve NBD at '%s' (its user must be able to reach and "
+                              "write that directory): ",
+                              path);
+  return false;
+}
+
+static bool
+add_filter (const Starting *starting, guint i, GCancellable *cancellable, GError **error)
+{
+  g_autofree char *filter = name_at (starting, 'c', i);
+  g_autofree char *scratch = name_at (starting, 's', i);
+
+  return run (starting, "blockdev-add",
+              varve_qmp_args ("{'driver':'copy-before-write','node-name':%s,'file':%s,"
+                              "'target':%s,'on-cbw-error':'break-snapshot','cbw-timeout':%u}",
+                              filter, disk_at (starting, i)->node, scratch,
+                              starting->start->policy.write_timeout),
+              cancellable, error);
+}
+
+/* The frozen map is merged from the old bitmap in the same transaction, as that one goes on
+ * recording. */
+static void
+add_bitmap_actions (const Starting *starting, guint i, JsonArray *actions)
+{
+  const VarveStartDisk *wanted = wanted_at (starting, i);
+  const char *node = disk_at (starting, i)->node;
+  g_autofree char *frozen = name_at (starting, 't', i);
+
+  if (wanted->checkpoint)
+    json_array_add_object_element (
+        actions,
+        varve_qmp_args ("{'type':'block-dirty-bitmap-add','data':{'node':%s,'name':%s,"
+                        "'persistent':%b,'granularity':%u}}",
+                        node, starting->start->checkpoint, !wanted->transient, GRANULARITY));
+  json_array_add_object_element (
+      actions, varve_qmp_args ("{'type':'block-dirty-bitmap-add','data':{'node':%s,'name':%s,"
+                               "'disabled':true,'granularity':%u}}",
+                               node, frozen, GRANULARITY));
+  if (wanted->since)
+    json_array_add_object_element (
+        actions, varve_qmp_args ("{'type':'block-dirty-bitmap-merge','data':{'node':%s,"
+                                 "'target':%s,'bitmaps':[%s]}}",
+                                 node, frozen, wanted->since));
+}
+
+static JsonObject *
+backup_job (const Starting *starting, guint i)
+{
+  g_autofree char *job = name_at (starting, 'j', i);
+  g_autofree char *scratch = name_at (starting, 's', i);
+  g_autofree char *filter = name_at (starting, 'c', i);
+  JsonObject *data =
+      varve_qmp_args ("{'job-id':%s,'device':%s,'target':%s,'sync':'none','filter-node-name':%s,"
+                      "'auto-dismiss':false}",
+                      job, disk_at (starting, i)->node, scratch, filter);
+
+  if (starting->strategy == VARVE_QMP_JOB_POLICY)
+    json_object_set_string_member (data, "on-cbw-error", "break-snapshot");
+  if (varve_qmp_schema_has_argument (starting->domain->schema, "blockdev-backup", NULL,
+                                     "cbw-timeout"))
+    json_object_set_int_member (data, "cbw-timeout", starting->start->policy.write_timeout);
+  return varve_qmp_args ("{'type':'blockdev-backup','data':%o}", data);
+}
+
+/* No "properties": grouped completion is refused next to bitmap actions. */
+static bool
+transact (Starting *starting, GError **error)
+{
+  JsonArray *actions = json_array_new ();
+  g_autoptr (GError) local = NULL;
+
+  for (guint i = 0; i < starting->disks->len; i++)
+    add_bitmap_actions (starting, i, actions);
+  for (guint i = 0; i < starting->disks->len && starting->strategy != VARVE_QMP_FILTER; i++)
+    json_array_add_object_element (actions, backup_job (starting, i));
+  if (!run (starting, "transaction", varve_qmp_args ("{'actions':%a}", actions), NULL, &local)) {
+    /* Refused is not done; where the answer was lost it may have been. */
+    starting->committed = !varve_qmp_error_class (local);
+    g_propagate_error (error, g_steal_pointer (&local));
+    return false;
+  }
+  starting->committed = true;
+  return varve_failpoint ("qmp-start-transaction", error);
+}
+
+static bool
+switch_drives (const Starting *starting, GError **error)
+{
+  for (guint i = 0; i < starting->disks->len; i++) {
+    g_autofree char *filter = name_at (starting, 'c', i);
+
+    if (!run (starting, "qom-set",
+              varve_qmp_args ("{'path':%s,'property':'drive','value':%s}",
+                              disk_at (starting, i)->device, filter),
+              NULL, error))
+      return false;
+  }
+  return varve_failpoint ("qmp-start-switched", error);
+}
+
+static bool
+stop_guest (Starting *starting, int64_t *out_since, GError **error)
+{
+  g_autofree char *status = varve_qmp_domain_status (starting->domain, NULL, error);
+
+  *out_since = g_get_monotonic_time ();
+  if (!status)
+    return false;
+  if (!g_str_equal (status, "running"))
+    return true;
+  starting->stopped = true;
+  return run (starting, "stop", NULL, NULL, error);
+}
+
+static bool
+resume_guest (Starting *starting, int64_t since, GError **error)
+{
+  if (!starting->stopped)
+    return true;
+  if (!run (starting, "cont", NULL, NULL, error))
+    return false;
+  starting->stopped = false;
+  starting->pause_us = (uint64_t)(g_get_monotonic_time () - since);
+  return true;
+}
+
+static bool
+freeze_by_filters (Starting *starting, GCancellable *cancellable, GError **error)
+{
+  int64_t since;
+
+  for (guint i = 0; i < starting->disks->len; i++) {
+    if (!add_filter (starting, i, cancellable, error))
+      return false;
+  }
+  return stop_guest (starting, &since, error) && varve_failpoint ("qmp-start-stopped", error) &&
+         transact (starting, error) && switch_drives (starting, error) &&
+         resume_guest (starting, since, error) && varve_failpoint ("qmp-start-resumed", error);
+}
+
+static bool
+export_disk (const Starting *starting, guint i, GCancellable *cancellable, GError **error)
+{
+  g_autofree char *access = name_at (starting, 'a', i);
+  g_autofree char *filter = name_at (starting, 'c', i);
+  g_autofree char *export = name_at (starting, 'e', i);
+  g_autofree char *frozen = name_at (starting, 't', i);
+  const char *disk = wanted_at (starting, i)->disk;
+
+  if (!run (
+          starting, "blockdev-add",
+          varve_qmp_args ("{'driver':'snapshot-access','node-name':%s,'file':%s}", access, filter),
+          cancellable, error))
+    return false;
+  JsonObject *arguments =
+      varve_qmp_args ("{'type':'nbd','id':%s,'node-name':%s,'name':%s}", export, access, disk);
+  if (wanted_at (starting, i)->since) {
+    JsonArray *bitmaps = json_array_new ();
+
+    json_array_add_object_element (
+        bitmaps, varve_qmp_args ("{'node':%s,'name':%s}", disk_at (starting, i)->node, frozen));
+    json_object_set_array_member (arguments, "bitmaps", bitmaps);
+  }
+  return run (starting, "block-export-add", arguments, cancellable, error);
+}
+
+static bool
+start_steps (Starting *starting, GCancellable *cancellable, GError **error)
+{
+  guint n = starting->disks->len;
+
+  for (guint i = 0; i < n; i++) {
+    if (!add_scratch (starting, i, cancellable, error))
+      return varve_prefix (error, "Disk '%s'", wanted_at (starting, i)->disk);
+  }
+  if (!varve_failpoint ("qmp-start-scratch", error) ||
+      !start_server (starting, cancellable, error) || !varve_failpoint ("qmp-start-server", error))
+    return false;
+  if (starting->strategy == VARVE_QMP_FILTER ? !freeze_by_filters (starting, cancellable, error)
+                                             : !transact (starting, error))
+    return varve_prefix (error, "The snapshot could not be taken");
+  for (guint i = 0; i < n; i++) {
+    if (!export_disk (starting, i, cancellable, error))
+      return varve_prefix (error, "Disk '%s'", wanted_at (starting, i)->disk);
+  }
+  return varve_failpoint ("qmp-start-exported", error);
+}
+
+/* False when something may be left. */
+static bool
+undo (Starting *starting)
+{
+  VarveQmpDomain *domain = starting->domain;
+  bool clean = varve_qmp_take_down (domain, starting->start, starting->stopped, NULL, NULL);
+
+  if (starting->committed && starting->start->checkpoint)
+    clean = varve_qmp_checkpoint_remove (&domain->base, starting->start->checkpoint, NULL, NULL) &&
+            clean;
+  return clean;
+}
+
+bool
+varve_qmp_start (VarveDomain *base, const VarveStart *start, VarveSnapshot **out,
+                 uint64_t *out_pause_us, GCancellable *cancellable, GError **error)
+{
+  VarveQmpDomain *domain = (VarveQmpDomain *)base;
+  Starting starting = { .domain = domain, .start = start };
+  g_autoptr (GPtrArray) disks = NULL;
+  bool ok;
+
+  *out = NULL;
+  ok = varve_qmp_prepare (domain, start, &starting.strategy, &disks, cancellable, error);
+  starting.disks = disks;
+  if (!ok || !check_scratch (&starting, error))
+    return false;
+  ok = start_steps (&starting, cancellable, error);
+  *out_pause_us = starting.pause_us;
+  if (ok || !undo (&starting))
+    varve_qmp_attach (base, start, out, NULL, NULL);
+  return ok;
+}

@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# Copyright the varve authors
+#
+# libvirt for shell tests: its system instance, as root, where QEMU runs as libvirt's own user. Sourced by functions.sh.
+#
+# Where no daemon answers (a container without an init system), virtlogd and libvirtd are started with their own
+# time limit for idleness: tests that come together share them, and nobody has to end them.
+
+libvirt_uri=qemu:///system
+libvirt_idle_limit=300
+
+virsh ()
+{
+  timeout --foreground --kill-after=5 120 virsh -q -c "$libvirt_uri" "$@"
+}
+
+libvirt_answers ()
+{
+  timeout 20 virsh -q -c "$libvirt_uri" uri > /dev/null 2>&1
+}
+
+# True when libvirtd answers, or could be made to.
+start_libvirtd ()
+{
+  local n
+  if libvirt_answers; then
+    return 0
+  fi
+  exec {libvirt_lock}> /run/lock/varve-test-libvirtd.lock
+  flock -w 60 "$libvirt_lock"
+  if ! libvirt_answers; then
+    # The lock must not live on in the daemons.
+    if [ ! -S /run/libvirt/virtlogd-sock ] || ! virt-admin -c virtlogd:///system srv-list > /dev/null 2>&1; then
+      virtlogd -d -t "$libvirt_idle_limit" {libvirt_lock}>&- > /dev/null 2>&1 || return 1
+    fi
+    libvirtd -d -t "$libvirt_idle_limit" {libvirt_lock}>&- > /dev/null 2>&1 || return 1
+    for ((n = 0; n < 100; n++)); do
+      if libvirt_answers; then
+        break
+      fi
+      sleep 0.2
+    done
+  fi
+  exec {libvirt_lock}>&-
+  libvirt_answers
+}
+
+requires_libvirt ()
+{
+  requires_qemu
+  requires libvirtd virtlogd virsh
+  requires_root
+  if ! start_libvirtd; then
+    fail "libvirtd does not answer and could not be started"
+  fi
+}
+
+# define_domain [OPTION]... NAME [DISK=FILE[:FORMAT]]...
+#   --guest COMMANDS  it boots the test guest, which obeys these
+#   --iothread        disks run on an iothread
+# Defines it; `start_domain` starts it. Sets $domain and $vm; names are made unique for this test. $serial is its
+# console's socket, $tmp/$vm.console all that it said. Disk vda is the qdev ua-vda.
+define_domain ()
+{
+  local guest='' boots=0 iothreads='' driver_options='' spec file
+  while [[ "${1:-}" == --* ]]; do
+    case "$1" in
+    --guest) guest=$2; boots=1; shift ;;
+    --iothread) iothreads='<iothreads>1</iothreads>'; driver_options=" iothread='1'" ;;
+    *) fail "define_domain: no such option: $1" ;;
+    esac
+    shift
+  done
+  domain=varve-test-$$-$1
+  vm=$domain
+  serial=$tmp/$vm.serial
+  shift
+  if [ "$boots" = 1 ]; then
+    build_guest
+  fi
+  {
+    echo "<domain type='qemu'>"
+    echo "  <name>$domain</name>"
+    echo "  <memory unit='MiB'>256</memory>"
+    echo "  <vcpu>1</vcpu>$iothreads"
+    echo "  <os><type arch='x86_64' machine='q35'>hvm</type>"
+    if [ "$boots" = 1 ]; then
+      echo "    <kernel>$tmp/guest.kernel</kernel><initrd>$tmp/guest.initrd</initrd>"
+      echo "    <cmdline>$(guest_append "$guest")</cmdline>"
+    fi
+    echo "  </os>"
+    echo "  <on_reboot>destroy</on_reboot>"
+    echo "  <devices>"
+    for spec; do
+      file=${spec#*=}
+      echo "    <disk type='file' device='disk'>"
+      echo "      <driver name='qemu' type='$(disk_format "$file")' discard='unmap'$driver_options/>"
+      echo "      <source file='${file%:*}'/><target dev='${spec%%=*}' bus='virtio'/>"
+      echo "      <alias name='ua-${spec%%=*}'/>"
+      echo "    </disk>"
+    done
+    echo "    <serial type='unix'>"
+    echo "      <source mode='bind' path='$serial'/><log file='$tmp/$vm.console' append='on'/>"
+    echo "      <target type='isa-serial' port='0'/>"
+    echo "    </serial>"
+    echo "    <controller type='usb' model='none'/><memballoon model='none'/>"
+    echo "  </devices>"
+    echo "</domain>"
+  } > "$tmp/$vm.xml"
+  cleanup_fn remove_domain "$domain"
+  virsh define "$tmp/$vm.xml"
+}
+
+remove_domain ()
+{
+  if virsh domstate "$1" 2> /dev/null | grep -qvx 'shut off'; then
+    virsh destroy "$1"
+  fi
+  virsh undefine --checkpoints-metadata --snapshots-metadata --nvram "$1"
+}
+
+# Starts $domain; a guest that boots is waited for.
+start_domain ()
+{
+  virsh start "$domain"
+  monitor=libvirt
+  if grep -q '<kernel>' "$tmp/$vm.xml"; then
+    wait_for_guest
+  fi
+}
+
+stop_domain ()
+{
+  virsh destroy "$domain"
+}
+
+# The process of $domain's QEMU.
+domain_pid ()
+{
+  cat "/run/libvirt/qemu/$domain.pid"
+}

@@ -1,0 +1,246 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# Copyright the varve authors
+#
+# What every shell test begins with:
+#
+#   #!/bin/bash
+#   . "$(dirname "$0")/functions.sh"
+#   requires qemu-img
+#
+# It gives a directory of the test's own ($tmp, removed at the end, kept with VARVE_KEEP_TMP=1), stops the test at
+# the first command that fails and says where, and ends all that was started, however the test ends.
+# Exit status 77 means skipped. VARVE_TEST_TRACE=1 shows each command.
+#
+# This file: the frame, varve itself, comparisons. functions-qemu.sh: bare QEMU and the guest.
+# functions-libvirt.sh: libvirt's daemons and domains.
+
+set -Eeuo pipefail
+shopt -s inherit_errexit
+export LC_ALL=C
+PATH=$PATH:/usr/sbin:/sbin
+
+shell_dir=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+srcdir=$(cd "$shell_dir/../.." && pwd)
+builddir=${VARVE_BUILDDIR:-$srcdir/build}
+VARVE=${VARVE:-$builddir/cli/varve}
+
+# QEMU under libvirt has another user: it must be able to pass through here, and need not look around.
+tmp=$(mktemp -d "${TMPDIR:-/var/tmp}/varve-test.XXXXXX")
+chmod 0711 "$tmp"
+export VARVE_STATE_DIR=$tmp/state
+
+cleanup_commands=()
+
+# Runs the command at the end of the test, whatever the end is; last registered, first run.
+cleanup_fn ()
+{
+  cleanup_commands+=("$(printf '%q ' "$@")")
+}
+
+# Shows what the machines and commands of a failed test said.
+show_logs ()
+{
+  local log
+  for log in "$tmp"/*.log "$tmp"/*.console; do
+    if [ -s "$log" ]; then
+      echo "--- ${log##*/} (last lines)"
+      tail -n 30 "$log"
+    fi
+  done
+}
+
+on_exit ()
+{
+  local status=$? i
+  trap - EXIT ERR INT TERM
+  set +e
+  if [ "$status" -ne 0 ] && [ "$status" -ne 77 ]; then
+    show_logs >&2
+  fi
+  for ((i = ${#cleanup_commands[@]} - 1; i >= 0; i--)); do
+    eval "${cleanup_commands[i]}"
+  done
+  if [ -n "${VARVE_KEEP_TMP:-}" ]; then
+    echo "kept: $tmp" >&2
+  else
+    rm -rf "$tmp"
+  fi
+  exit "$status"
+}
+
+on_error ()
+{
+  local status=$? i
+  echo "failed with status $status: $BASH_COMMAND" >&2
+  for ((i = 1; i < ${#BASH_SOURCE[@]}; i++)); do
+    echo "  at ${BASH_SOURCE[i]##*/}:${BASH_LINENO[i - 1]}" >&2
+  done
+}
+
+trap on_exit EXIT
+trap on_error ERR
+trap 'exit 130' INT
+trap 'exit 143' TERM
+if [ -n "${VARVE_TEST_TRACE:-}" ]; then
+  set -x
+fi
+
+fail ()
+{
+  echo "FAILED: $*" >&2
+  exit 1
+}
+
+skip ()
+{
+  echo "skipped: $*" >&2
+  exit 77
+}
+
+# requires COMMAND...: skips the test where one is not installed.
+requires ()
+{
+  local command
+  for command; do
+    if ! command -v "$command" > /dev/null; then
+      skip "$command is not installed"
+    fi
+  done
+}
+
+requires_root ()
+{
+  if [ "$(id -u)" -ne 0 ]; then
+    skip "this needs root"
+  fi
+}
+
+# wait_for SECONDS WHAT COMMAND...: until the command succeeds.
+wait_for ()
+{
+  local limit=$((SECONDS + $1)) what=$2
+  shift 2
+  until "$@" > /dev/null 2>&1; do
+    if [ "$SECONDS" -ge "$limit" ]; then
+      fail "waited in vain for $what"
+    fi
+    sleep 0.05
+  done
+}
+
+# Ends a process that this test started, and waits until it is gone.
+end_process ()
+{
+  local pid=$1 signal=${2:-TERM} n
+  kill "-$signal" "$pid" 2> /dev/null || return 0
+  for ((n = 0; n < 200; n++)); do
+    # A child that nobody waited for yet is a zombie: as good as gone.
+    if ! grep -qs '^State:[[:space:]]*[^ZX[:space:]]' "/proc/$pid/status"; then
+      break
+    fi
+    sleep 0.05
+  done
+  if [ "$n" -eq 200 ]; then
+    kill -KILL "$pid"
+  fi
+  wait "$pid" 2> /dev/null || return 0
+}
+
+# ---- varve -----------------------------------------------------------------------------------------
+
+# The command under test, never for longer than $VARVE_TIMEOUT. VARVE_VALGRIND=1 puts valgrind before it.
+varve ()
+{
+  local before=()
+  if [ -n "${VARVE_VALGRIND:-}" ]; then
+    before=(valgrind --quiet --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite)
+  fi
+  timeout --foreground --kill-after=10 "${VARVE_TIMEOUT:-300}" "${before[@]}" "$VARVE" "$@"
+}
+
+# expect_status STATUS COMMAND...: the command must end so, and its words stay in $tmp/said.log.
+expect_status ()
+{
+  local expected=$1 status=0
+  shift
+  "$@" > "$tmp/said.log" 2>&1 || status=$?
+  cat "$tmp/said.log"
+  if [ "$status" -ne "$expected" ]; then
+    fail "status $status instead of $expected from: $*"
+  fi
+}
+
+# write_job FILE DOMAIN-URI DOMAIN STORE-DIRECTORY [DISK...]: a job document "nightly" that backs up these disks
+# (all of them where none is named).
+write_job ()
+{
+  local file=$1 uri=$2 domain=$3 store=$4 disk
+  shift 4
+  {
+    echo "<job name='nightly'>"
+    echo "  <backup>"
+    echo "    <domain uri='$uri'>$domain</domain>"
+    if [ $# -gt 0 ]; then
+      echo "    <disks>"
+      for disk; do
+        echo "      <disk name='$disk'/>"
+      done
+      echo "    </disks>"
+    fi
+    echo "    <target><images directory='$store'/></target>"
+    echo "  </backup>"
+    echo "</job>"
+  } > "$file"
+}
+
+# ---- images and comparisons ------------------------------------------------------------------------
+
+# digest FILE FORMAT: SHA-256 of the disk's content as qemu-img sees it, also while it is in use (-U). (Python's is
+# OpenSSL's: several times as fast as sha256sum.)
+digest ()
+{
+  local raw
+  raw=$(mktemp "$tmp/digest.XXXXXX")
+  qemu-img convert -U -f "$2" -O raw "$1" "$raw"
+  python3 -c 'import hashlib, sys; print(hashlib.file_digest(sys.stdin.buffer, "sha256").hexdigest())' < "$raw"
+  rm -f "$raw"
+}
+
+virtual_size ()
+{
+  qemu-img info -U --output=json -f "$2" "$1" | sed -n 's/^ *"virtual-size": \([0-9]*\),\{0,1\}$/\1/p' | tail -n 1
+}
+
+# assert_same A FORMAT-OF-A B FORMAT-OF-B: equal in size and in every byte.
+assert_same ()
+{
+  local size_a size_b
+  size_a=$(virtual_size "$1" "$2")
+  size_b=$(virtual_size "$3" "$4")
+  if [ "$size_a" != "$size_b" ]; then
+    fail "$1 has $size_a bytes, $3 has $size_b"
+  fi
+  if ! qemu-img compare -U -f "$2" -F "$4" "$1" "$3" > "$tmp/compare.log" 2>&1; then
+    fail "$1 and $3 differ: $(cat "$tmp/compare.log")"
+  fi
+}
+
+assert_equal ()
+{
+  if [ "$1" != "$2" ]; then
+    fail "${3:-values}: '$1' instead of '$2'"
+  fi
+}
+
+# assert_contains FILE REGEX
+assert_contains ()
+{
+  if ! grep -qE -- "$2" "$1"; then
+    cat "$1" >&2
+    fail "$1 does not say: $2"
+  fi
+}
+
+. "$shell_dir/functions-qemu.sh"
+. "$shell_dir/functions-libvirt.sh"
+. "$shell_dir/functions-backup.sh"

@@ -1,0 +1,57 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# Copyright the varve authors
+"""One QMP command, for the shell tests.
+
+usage: qmp.py SOCKET COMMAND [ARGUMENTS-AS-JSON]
+       qmp.py SOCKET --wait EVENT
+
+Prints what the command returned as JSON (a string plainly); an error goes to stderr, status 1.
+"""
+import json
+import socket
+import sys
+
+TIMEOUT = 60
+
+
+def receive(stream):
+    line = stream.readline()
+    if not line:
+        sys.exit("qmp: the monitor closed the connection")
+    return json.loads(line)
+
+
+def execute(stream, command, arguments):
+    message = {"execute": command, "arguments": arguments, "id": "test"}
+    stream.write(json.dumps(message).encode() + b"\n")
+    stream.flush()
+    while True:
+        reply = receive(stream)
+        if reply.get("id") != "test":
+            continue
+        if "error" in reply:
+            sys.exit(f"qmp: {command}: {reply['error']['class']}: {reply['error']['desc']}")
+        return reply["return"]
+
+
+def main():
+    if len(sys.argv) < 3:
+        sys.exit(__doc__)
+    connection = socket.socket(socket.AF_UNIX)
+    connection.settimeout(TIMEOUT)
+    connection.connect(sys.argv[1])
+    stream = connection.makefile("rwb")
+    receive(stream)
+    execute(stream, "qmp_capabilities", {})
+    if sys.argv[2] == "--wait":
+        while receive(stream).get("event") != sys.argv[3]:
+            pass
+        return
+    arguments = json.loads(sys.argv[3]) if len(sys.argv) > 3 else {}
+    value = execute(stream, sys.argv[2], arguments)
+    print(value if isinstance(value, str) else json.dumps(value))
+
+
+if __name__ == "__main__":
+    main()
