@@ -44,8 +44,8 @@ typedef struct {
  * does not change. */
 struct BlockSource {
   const BlockSourceOps *ops;
-  char *label;         /* for messages: "disk 'vda' at nbd+unix://…"; block_source_free frees it */
-  uint64_t size;       /* bytes */
+  char *label;   /* for messages: "disk 'vda' at nbd+unix://…"; block_source_free frees it */
+  uint64_t size; /* bytes */
   uint32_t block_size; /* smallest unit of a read, power of two; 1 for most */
   uint32_t max_read;   /* largest read, bytes */
   unsigned depth;      /* reads that are worth having under way at once, ≥ 1 */

@@ -33,6 +33,13 @@ varve_scratch_plan (VarveStart *start, const char *directory)
   }
 }
 
+void
+varve_scratch_none (VarveStart *start)
+{
+  for (guint i = 0; i < start->disks->len; i++)
+    g_clear_pointer (&((VarveStartDisk *)g_ptr_array_index (start->disks, i))->scratch, g_free);
+}
+
 bool
 varve_scratch_check (const VarveStart *start, const char *directory, uint64_t *out_watermark,
                      GError **error)

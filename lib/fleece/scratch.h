@@ -13,6 +13,9 @@
 /* Fills the snapshot columns of @start: a scratch path in @directory for each disk. */
 void varve_scratch_plan (VarveStart *start, const char *directory);
 
+/* Takes them out again, for a driver that needs none. */
+void varve_scratch_none (VarveStart *start);
+
 /* Room for @start's limit (or, without one, for VARVE_SCRATCH_MINIMUM) must be free in @directory,
  * else VARVE_ERROR_NO_SPACE. @out_watermark: the scratch use at which the backup is to be given up
  * for the guest's sake: the limit, or nine tenths of what is free. */

@@ -14,8 +14,7 @@ typedef struct {
   char *name;
   bool backup;      /* backup='no': left out */
   char *qdev;       /* bare QEMU: qdev id or path, or node name, when the name is not one */
-  char *image_path; /* <image file= format= key-file=>: how to open it when the domain is off; or
-                       NULL */
+  char *image_path; /* <image>: how it is opened when the domain is off; or NULL */
   char *image_format;
   char *image_key_file;
 } VarveJobDisk;
@@ -57,6 +56,10 @@ typedef struct {
   char *directory_format;
   bool force;
 } VarveRestoreDef;
+
+/* What a reader of a document checks, for a job that was put together by calls: those return
+ * nothing, so that a run asks this first. VARVE_ERROR_USAGE names the action and the field. */
+bool varve_job_check (VarveJob *job, GError **error);
 
 const VarveBackupDef *varve_backup_action_def (VarveBackupAction *action);
 const VarveRestoreDef *varve_restore_action_def (VarveRestoreAction *action);

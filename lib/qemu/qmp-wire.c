@@ -116,8 +116,19 @@ wait_for (VarveQmpWire *wire, GIOCondition condition, int64_t deadline, GCancell
 }
 
 static bool
+hung_up (VarveQmpWire *wire, GError **error)
+{
+  return varve_throw (error, VARVE_ERROR_SOURCE_UNREACHABLE,
+                      "The monitor '%s' hung up: QEMU has ended, or closed its monitor.",
+                      wire->name);
+}
+
+static bool
 broken (VarveQmpWire *wire, GError **error, const GError *inner)
 {
+  /* EPIPE and ECONNRESET both. */
+  if (g_error_matches (inner, G_IO_ERROR, G_IO_ERROR_CONNECTION_CLOSED))
+    return hung_up (wire, error);
   return varve_throw (error, VARVE_ERROR_SOURCE_UNREACHABLE,
                       "The connection to the monitor '%s' broke: %s.", wire->name, inner->message);
 }
@@ -175,9 +186,7 @@ fill (VarveQmpWire *wire, int64_t deadline, GCancellable *cancellable, GError **
   if (got < 0)
     return broken (wire, error, inner);
   if (got == 0)
-    return varve_throw (error, VARVE_ERROR_SOURCE_UNREACHABLE,
-                        "The monitor '%s' hung up: QEMU has ended, or closed its monitor.",
-                        wire->name);
+    return hung_up (wire, error);
 
   if (wire->buffer->len + (size_t)got > VARVE_QMP_MAX_LINE)
     return no_protocol (wire, error, "a line is longer than 64 MiB");

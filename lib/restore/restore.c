@@ -61,7 +61,7 @@ device_size (const char *path, uint64_t *out, GError **error)
 static bool
 check_device (const VarveRestoreTarget *target, uint64_t size, GError **error)
 {
-  uint64_t have;
+  uint64_t have = 0;
 
   if (!target->force)
     return varve_throw (error, VARVE_ERROR_REFUSED,

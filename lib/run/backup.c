@@ -199,31 +199,33 @@ note (VarveBackupRun *run, const char *text)
   emit (run, (VarveEvent){ .type = VARVE_EVENT_WARNING, .text = text });
 }
 
-/* The snapshot columns: scratch, where the driver needs it. */
-static bool
-fill_scratch (VarveBackupRun *run, GError **error)
+static char *
+scratch_directory (VarveBackupRun *run)
 {
-  g_autofree char *directory =
-      run->def->scratch_directory
-          ? g_strdup (run->def->scratch_directory)
-          : g_build_filename (varve_state_dir_path (run->context->state), "scratch", NULL);
-
-  varve_scratch_plan (run->start, directory);
-  return varve_scratch_check (run->start, directory, &run->watermark, error);
+  if (run->def->scratch_directory)
+    return g_strdup (run->def->scratch_directory);
+  return g_build_filename (varve_state_dir_path (run->context->state), "scratch", NULL);
 }
 
+/* The snapshot columns, and the driver's word on the whole: what is refused, what is weaker, and
+ * whether scratch is needed at all. */
 static bool
 check_start (VarveBackupRun *run, GCancellable *cancellable, GError **error)
 {
   g_autoptr (VarveStartReport) report = NULL;
+  g_autofree char *directory = scratch_directory (run);
 
+  varve_scratch_plan (run->start, directory);
   if (!varve_domain_check (run->domain, run->start, &report, cancellable, error) ||
       !refuse (report, error))
     return false;
   run->manifest->strategy = g_strdup (report->strategy);
   for (guint i = 0; i < report->weaker->len; i++)
     note (run, g_ptr_array_index (report->weaker, i));
-  return !report->needs_scratch || fill_scratch (run, error);
+  if (report->needs_scratch)
+    return varve_scratch_check (run->start, directory, &run->watermark, error);
+  varve_scratch_none (run->start);
+  return true;
 }
 
 static bool

@@ -27,7 +27,7 @@ bool varve_sync_parent (const char *path, GError **error);
 
 /* rename(2) that never replaces (VARVE_ERROR_EXISTS), then syncs the parent of @to. On file systems
  * that cannot do it in one call (NFS), a kill can leave @to as a second link, or as an empty
- * directory. */
+ * directory. Any other error than EXISTS may mean that it was renamed and not synced. */
 bool varve_rename_noreplace (const char *from, const char *to, GError **error);
 
 /* mkdir -p. Directories that are made get @mode, without the umask, and are synced into their

@@ -465,8 +465,8 @@ console (Guest *guest)
   bool ok = true;
 
   setvbuf (stdin, NULL, _IOLBF, 0);
-  answer (true, "ready");
   obey_kernel_command_line (guest);
+  answer (true, "ready"); /* last: whoever sends commands from here on gets their answers only */
   while (fgets (line, sizeof line, stdin) && obey_line (guest, line, &ok))
     continue;
   if (guest->child)

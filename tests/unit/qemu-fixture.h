@@ -116,7 +116,7 @@ run_program (const char *const *argv)
 #define assert_varve_error(error, expected, part)                                                  \
   G_STMT_START                                                                                     \
   {                                                                                                \
-    g_assert_error ((error), VARVE_ERROR, (expected));                                             \
+    g_assert_error ((error), VARVE_ERROR, (int)(expected));                                        \
     if (!strstr ((error)->message, (part)))                                                        \
       g_error ("'%s' is not in: %s", (part), (error)->message);                                    \
   }                                                                                                \

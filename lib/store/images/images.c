@@ -71,7 +71,7 @@ make_store (VarveImagesStore *store, const char *path, GError **error)
   g_autofree char *text =
       g_strdup_printf ("<store version='%d' format='images' uuid='%s'/>\n", FORMAT_VERSION, uuid);
   g_autoptr (GError) local = NULL;
-  bool empty;
+  bool empty = false;
 
   if (!varve_make_directories (store->root, 0700, error) || !is_empty (store->root, &empty, error))
     return false;
@@ -260,17 +260,22 @@ backup_directory (VarveStoreImpl *impl, const VarveManifest *manifest)
   return varve_images_backup_directory ((VarveImagesStore *)impl, manifest);
 }
 
-/* Follows links: the parent of @path as it really is. */
+/* Follows links: the nearest part of @path that exists, as it really is. */
 static bool
 contains (VarveStoreImpl *impl, const char *path)
 {
-  g_autofree char *parent = g_path_get_dirname (path);
-  char *real = realpath (path, NULL);
-  char *root = realpath (((VarveImagesStore *)impl)->root, NULL);
-  bool inside = false;
+  g_autofree char *root = realpath (((VarveImagesStore *)impl)->root, NULL);
+  g_autofree char *part = g_strdup (path);
+  g_autofree char *real = realpath (part, NULL);
+  size_t length;
 
-  if (real == NULL)
-    real = realpath (parent, NULL);
+  while (real == NULL && strlen (part) > 1) {
+    char *parent = g_path_get_dirname (part);
+
+    g_free (part);
+    part = parent;
+    real = realpath (part, NULL);
+  }
   if (real == NULL || root == NULL)
     return false;
   length = strlen (root);

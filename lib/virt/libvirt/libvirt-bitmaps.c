@@ -21,7 +21,7 @@ free_checkpoints (virDomainCheckpoint **list, int count)
 {
   for (int i = 0; i < count; i++)
     virDomainCheckpointFree (list[i]);
-  free (list);
+  g_free (list);
 }
 
 static VarveLibvirtCheckpoint *

@@ -44,7 +44,7 @@ nobody_listens (const char *path)
 
   if (strlen (path) >= sizeof address.sun_path)
     return false;
-  strcpy (address.sun_path, path);
+  g_strlcpy (address.sun_path, path, sizeof address.sun_path);
   fd = socket (AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
   if (fd < 0)
     return false;

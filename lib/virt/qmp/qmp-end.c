@@ -5,8 +5,8 @@
  * a reader see new data for old:
  *
  *   guest resumed (if our start left it standing) ─▶ exports deleted, and seen gone
- *   ─▶ snapshot-access nodes ─▶ devices put back on their disks / jobs cancelled
- *   ─▶ filters, scratch nodes ─▶ frozen bitmaps ─▶ NBD server ─▶ files
+ *   ─▶ snapshot-access nodes ─▶ jobs cancelled, with them their filters
+ *   ─▶ devices put back on their disks ─▶ filters, scratch nodes ─▶ frozen bitmaps ─▶ NBD server ─▶ files
  *
  * The exports go first and from QEMU's side: a reader gets an error from then on, and a server that
  * is stopped with an export alive may freeze the guest. Each step asks QEMU what is there by name,
@@ -338,8 +338,8 @@ end_in_qemu (VarveQmpDomain *domain, const VarveStart *start, GCancellable *canc
   return end_exports (domain, start, cancellable, error) &&
          varve_failpoint ("qmp-end-exports", error) &&
          delete_nodes (domain, start, 'a', cancellable, error) &&
-         put_drives_back (domain, start, cancellable, error) &&
          end_jobs (domain, start, cancellable, error) &&
+         put_drives_back (domain, start, cancellable, error) &&
          varve_failpoint ("qmp-end-switched", error) &&
          delete_nodes (domain, start, 'c', cancellable, error) &&
          delete_nodes (domain, start, 's', cancellable, error) &&

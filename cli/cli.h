@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Copyright the varve authors */
+
+/* The command: what its verbs share. It sees the public headers only. */
+#pragma once
+
+#include <stdbool.h>
+#include <gio/gio.h>
+#include <json-glib/json-glib.h>
+
+#include <varve.h>
+
+/* --- what is printed (output.c) --------------------------------------------------------------- */
+
+typedef struct {
+  bool json;     /* one object a line on stdout, and nothing else there */
+  bool terminal; /* stderr is one: a progress bar */
+  bool drawn;    /* a bar stands on the current line */
+  gint64 begun;  /* monotonic us: of this action, and of the disk that is copied */
+  gint64 disk_begun;
+  char *disk;
+} CliOutput;
+
+/* A VarveEventFunc; @output is a CliOutput. */
+void cli_output_event (const VarveEvent *event, gpointer output);
+/* A line for people; nothing with --json. */
+void cli_output_line (CliOutput *output, const char *format, ...) G_GNUC_PRINTF (2, 3);
+/* An object for programs; nothing without --json. Adds "version" and takes the builder's root, an
+ * object that has been begun and not ended. */
+void cli_output_json (CliOutput *output, JsonBuilder *object);
+JsonBuilder *cli_json_begin (const char *event);
+void cli_json_string (JsonBuilder *object, const char *name, const char *value);
+void cli_json_number (JsonBuilder *object, const char *name, gint64 value);
+void cli_output_error (CliOutput *output, const GError *error, int status);
+/* "12.3 GiB" (transfer full) */
+char *cli_format_size (guint64 bytes);
+
+/* --- words of the command line (options.c) ---------------------------------------------------- */
+
+/* NAME=PATH[,KEY=VALUE]…; a comma in a value is written twice. */
+typedef struct {
+  char *name;
+  char *path; /* made absolute */
+  char *format;
+  char *key_file;
+} CliDisk;
+
+CliDisk *cli_disk_parse (const char *text, GError **error);
+void cli_disk_free (CliDisk *disk);
+/* "100", "100M", "100MiB": bytes, powers of 1024. */
+bool cli_parse_size (const char *text, guint64 *out, GError **error);
+bool cli_usage (GError **error, const char *format, ...) G_GNUC_PRINTF (2, 3);
+/* STORE with its directory made absolute. (transfer full) */
+char *cli_store (const char *store);
+
+G_DEFINE_AUTOPTR_CLEANUP_FUNC (CliDisk, cli_disk_free)
+
+/* --- verbs ------------------------------------------------------------------------------------ */
+
+typedef struct {
+  CliOutput output;
+  GCancellable *cancellable; /* fires on SIGINT and SIGTERM */
+} Cli;
+
+/* Parses @argv, of which [0] is the verb, by @entries; --json is added. @parameters: what stands
+ * behind the options in the help. */
+bool cli_parse (Cli *cli, int *argc, char ***argv, const GOptionEntry *entries,
+                const char *parameters, const char *summary, GError **error);
+/* Runs @job, or prints it when @print_xml. */
+bool cli_run_job (Cli *cli, VarveJob *job, const char *only, bool print_xml, GError **error);
+
+typedef bool (*CliVerb) (Cli *cli, int argc, char **argv, GError **error);
+
+bool cli_backup (Cli *cli, int argc, char **argv, GError **error);
+bool cli_delete (Cli *cli, int argc, char **argv, GError **error);
+bool cli_list (Cli *cli, int argc, char **argv, GError **error);
+bool cli_recover (Cli *cli, int argc, char **argv, GError **error);
+bool cli_restore (Cli *cli, int argc, char **argv, GError **error);
+bool cli_run (Cli *cli, int argc, char **argv, GError **error);
+bool cli_show (Cli *cli, int argc, char **argv, GError **error);
+bool cli_validate (Cli *cli, int argc, char **argv, GError **error);
+bool cli_verify (Cli *cli, int argc, char **argv, GError **error);

@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Copyright the varve authors */
+
+/* An NBD export as a source: a pool of connections to read by, and a map. */
+#include "config.h"
+#include "block/nbd.h"
+
+#include "block/nbd-map.h"
+#include "block/nbd-pool.h"
+
+typedef struct {
+  BlockSource base;
+  BlockNbdPool *pool;
+  BlockNbdMap *map;
+} NbdSource;
+
+static bool
+nbd_source_read (BlockSource *source, uint64_t offset, void *buffer, size_t length, GError **error)
+{
+  NbdSource *self = (NbdSource *)source;
+  BlockNbdRequest request = {
+    .command = BLOCK_NBD_READ,
+    .offset = offset,
+    .length = length,
+    .buffer = buffer,
+  };
+
+  return block_nbd_pool_perform (self->pool, &request, error);
+}
+
+static bool
+nbd_source_extents (BlockSource *source, uint64_t offset, uint64_t length, VarveExtents *out,
+                    GError **error)
+{
+  NbdSource *self = (NbdSource *)source;
+
+  return block_nbd_map_extents (self->map, offset, length, out, error);
+}
+
+static void
+nbd_source_interrupt (BlockSource *source)
+{
+  NbdSource *self = (NbdSource *)source;
+
+  block_nbd_pool_interrupt (self->pool);
+}
+
+static void
+nbd_source_free (BlockSource *source)
+{
+  NbdSource *self = (NbdSource *)source;
+
+  block_nbd_map_free (self->map);
+  block_nbd_pool_free (self->pool);
+  g_free (self);
+}
+
+static const BlockSourceOps nbd_source_ops = {
+  .name = "nbd",
+  .read = nbd_source_read,
+  .extents = nbd_source_extents,
+  .interrupt = nbd_source_interrupt,
+  .free = nbd_source_free,
+};
+
+BlockSource *
+block_nbd_source_open (const BlockNbdOptions *options, GCancellable *cancellable, GError **error)
+{
+  BlockNbdPool *pool = block_nbd_pool_open (options, false, cancellable, error);
+
+  if (pool == NULL)
+    return NULL;
+  NbdSource *self = g_new0 (NbdSource, 1);
+  self->pool = pool;
+  self->map = block_nbd_map_new (pool, options);
+  self->base.ops = &nbd_source_ops;
+  self->base.label = g_strdup (pool->label);
+  self->base.size = pool->export.size;
+  self->base.block_size = pool->export.block_size;
+  self->base.max_read = pool->export.max_transfer;
+  self->base.depth = pool->data * BLOCK_NBD_DEPTH;
+  return &self->base;
+}

@@ -1,0 +1,179 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Copyright the varve authors */
+
+/* VarveBackupAction: one <backup> as an object. Its calls return nothing, and store what they get:
+ * a run holds it all against the rules of documents (varve_job_check) before it does anything. */
+#include "config.h"
+#include "job/element.h"
+
+struct _VarveBackupAction {
+  GObject parent;
+  VarveBackupDef *def;
+  /* Names of disks that add_disk was called for. The others stand in the list only for their image,
+   * and must not narrow down what is backed up. */
+  GHashTable *named;
+};
+
+G_DEFINE_TYPE (VarveBackupAction, varve_backup_action, G_TYPE_OBJECT)
+
+static void
+varve_backup_action_finalize (GObject *object)
+{
+  VarveBackupAction *self = VARVE_BACKUP_ACTION (object);
+
+  varve_backup_def_free (self->def);
+  g_hash_table_unref (self->named);
+  G_OBJECT_CLASS (varve_backup_action_parent_class)->finalize (object);
+}
+
+static void
+varve_backup_action_class_init (VarveBackupActionClass *klass)
+{
+  G_OBJECT_CLASS (klass)->finalize = varve_backup_action_finalize;
+}
+
+static void
+varve_backup_action_init (VarveBackupAction *self)
+{
+  self->named = g_hash_table_new_full (g_str_hash, g_str_equal, g_free, NULL);
+}
+
+VarveBackupAction *
+varve_backup_action_new (VarveBackupDef *def)
+{
+  VarveBackupAction *self = g_object_new (VARVE_TYPE_BACKUP_ACTION, NULL);
+
+  self->def = def;
+  for (guint i = 0; i < def->disks->len; i++) {
+    const VarveJobDisk *disk = g_ptr_array_index (def->disks, i);
+
+    /* Documents that turn out wrong come here too. */
+    if (disk->name)
+      g_hash_table_add (self->named, g_strdup (disk->name));
+  }
+  return self;
+}
+
+const VarveBackupDef *
+varve_backup_action_def (VarveBackupAction *action)
+{
+  return action->def;
+}
+
+static void
+replace (char **field, const char *value)
+{
+  char *copy = g_strdup (value);
+
+  g_free (*field);
+  *field = copy;
+}
+
+void
+varve_backup_action_set_name (VarveBackupAction *action, const char *name)
+{
+  g_return_if_fail (VARVE_IS_BACKUP_ACTION (action));
+  replace (&action->def->name, name);
+}
+
+void
+varve_backup_action_set_uuid (VarveBackupAction *action, const char *uuid)
+{
+  g_return_if_fail (VARVE_IS_BACKUP_ACTION (action));
+  g_free (action->def->uuid);
+  action->def->uuid = uuid ? g_ascii_strdown (uuid, -1) : NULL;
+}
+
+void
+varve_backup_action_set_owner (VarveBackupAction *action, const char *owner)
+{
+  g_return_if_fail (VARVE_IS_BACKUP_ACTION (action));
+  replace (&action->def->owner, owner);
+}
+
+void
+varve_backup_action_set_incremental (VarveBackupAction *action, const char *incremental)
+{
+  g_return_if_fail (VARVE_IS_BACKUP_ACTION (action));
+  replace (&action->def->incremental, incremental ? incremental : "auto");
+}
+
+/* Whether some disk was named to be backed up, so that the others are not. */
+static bool
+is_narrowed (VarveBackupAction *self)
+{
+  for (guint i = 0; i < self->def->disks->len; i++) {
+    const VarveJobDisk *disk = g_ptr_array_index (self->def->disks, i);
+
+    if (disk->backup && g_hash_table_contains (self->named, disk->name))
+      return true;
+  }
+  return false;
+}
+
+static void
+leave_out_unnamed (VarveBackupAction *self)
+{
+  for (guint i = 0; i < self->def->disks->len; i++) {
+    VarveJobDisk *disk = g_ptr_array_index (self->def->disks, i);
+
+    if (!g_hash_table_contains (self->named, disk->name))
+      disk->backup = false;
+  }
+}
+
+void
+varve_backup_action_add_disk (VarveBackupAction *action, const char *name, gboolean include)
+{
+  g_return_if_fail (VARVE_IS_BACKUP_ACTION (action));
+  g_return_if_fail (name != NULL);
+
+  VarveJobDisk *disk = varve_backup_def_find_disk (action->def, name);
+  /* Named a second time it stands there twice, and the check tells. */
+  if (!disk || g_hash_table_contains (action->named, name))
+    disk = varve_backup_def_add_disk (action->def, name);
+  disk->backup = include;
+  g_hash_table_add (action->named, g_strdup (name));
+  if (include)
+    leave_out_unnamed (action);
+}
+
+void
+varve_backup_action_set_image (VarveBackupAction *action, const char *disk, const char *path,
+                               const char *format, const char *key_file)
+{
+  g_return_if_fail (VARVE_IS_BACKUP_ACTION (action));
+  g_return_if_fail (disk != NULL);
+
+  VarveJobDisk *found = varve_backup_def_find_disk (action->def, disk);
+  if (!found) {
+    found = varve_backup_def_add_disk (action->def, disk);
+    found->backup = !is_narrowed (action);
+  }
+  replace (&found->image_path, path);
+  replace (&found->image_format, format);
+  replace (&found->image_key_file, key_file);
+}
+
+void
+varve_backup_action_set_quiesce (VarveBackupAction *action, gboolean required, guint timeout)
+{
+  g_return_if_fail (VARVE_IS_BACKUP_ACTION (action));
+  action->def->quiesce = true;
+  action->def->quiesce_required = required;
+  action->def->quiesce_timeout = timeout;
+}
+
+void
+varve_backup_action_set_speed (VarveBackupAction *action, guint64 speed)
+{
+  g_return_if_fail (VARVE_IS_BACKUP_ACTION (action));
+  action->def->speed = speed;
+}
+
+void
+varve_backup_action_set_wait (VarveBackupAction *action, guint seconds)
+{
+  g_return_if_fail (VARVE_IS_BACKUP_ACTION (action));
+  action->def->wait = seconds;
+}

@@ -1,0 +1,311 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Copyright the varve authors */
+
+/* The element <backup>: reading, checking and writing. What has its default is not written. */
+#include "config.h"
+#include "job/element.h"
+
+#include <string.h>
+
+/* A freeze holds up everything that the guest writes; guests give up waiting on their own. */
+#define QUIESCE_TIMEOUT_MAX 300
+/* copy-before-write's timeout is a 32-bit count of nanoseconds in the QEMUs at hand: 5 s wraps. */
+#define WRITE_TIMEOUT_MAX 4
+/* Every kept checkpoint costs the guest's host a bitmap a disk. */
+#define KEEP_MAX 8
+/* A reader of a chain holds every link of it open, below the usual 1024 files of a process. */
+#define MAX_CHAIN_MAX 250
+#define WAIT_MAX      (7 * 24 * 3600)
+
+VarveBackupDef *
+varve_backup_def_new (void)
+{
+  VarveBackupDef *def = g_new0 (VarveBackupDef, 1);
+
+  def->disks = varve_backup_disks_new ();
+  def->incremental = g_strdup ("auto");
+  def->quiesce_timeout = VARVE_JOB_QUIESCE_TIMEOUT;
+  def->write_timeout = VARVE_JOB_WRITE_TIMEOUT;
+  def->keep = VARVE_JOB_KEEP;
+  def->max_chain = VARVE_JOB_MAX_CHAIN;
+  return def;
+}
+
+void
+varve_backup_def_free (VarveBackupDef *def)
+{
+  if (!def)
+    return;
+  g_free (def->name);
+  g_free (def->domain);
+  g_free (def->uri);
+  g_free (def->uuid);
+  g_free (def->owner);
+  g_free (def->store);
+  g_ptr_array_unref (def->disks);
+  g_free (def->incremental);
+  g_free (def->scratch_directory);
+  g_free (def);
+}
+
+/* --- reading -------------------------------------------------------------------------------------
+ */
+
+static void
+parse_domain (VarveXml *xml, const xmlNode *node, VarveBackupDef *def)
+{
+  varve_xml_shape (xml, node, "uri uuid?", NULL);
+  def->uri = varve_xml_attribute (node, "uri");
+  g_autofree char *uuid = varve_xml_attribute (node, "uuid");
+  def->uuid = uuid ? g_ascii_strdown (uuid, -1) : NULL;
+  def->domain = varve_xml_text (node);
+}
+
+static void
+parse_mode (VarveXml *xml, const xmlNode *node, VarveBackupDef *def)
+{
+  g_autofree char *mode = varve_xml_text (node);
+
+  varve_xml_shape (xml, node, "", NULL);
+  if (!g_str_equal (mode, "pull"))
+    varve_xml_problem (xml, node, "The mode is '%s': only 'pull' exists in this version.", mode);
+}
+
+static void
+parse_incremental (VarveXml *xml, const xmlNode *node, VarveBackupDef *def)
+{
+  varve_xml_shape (xml, node, "", NULL);
+  g_free (def->incremental);
+  def->incremental = varve_xml_text (node);
+}
+
+static void
+parse_quiesce (VarveXml *xml, const xmlNode *node, VarveBackupDef *def)
+{
+  varve_xml_shape (xml, node, "required? timeout?", "");
+  def->quiesce = true;
+  def->quiesce_required = varve_xml_yes_no (xml, node, "required", false);
+  def->quiesce_timeout = varve_xml_unsigned (xml, node, "timeout", def->quiesce_timeout);
+}
+
+static void
+parse_guard (VarveXml *xml, const xmlNode *node, VarveBackupDef *def)
+{
+  g_autofree char *limit = varve_xml_attribute (node, "scratch-limit");
+  g_autofree char *unit = varve_xml_attribute (node, "unit");
+
+  varve_xml_shape (xml, node, "on-write-error? write-timeout? scratch-limit? unit? pause?", "");
+  def->write_timeout = varve_xml_unsigned (xml, node, "write-timeout", def->write_timeout);
+
+  /* The guest's write never fails for the backup's sake, so there is nothing else to choose. */
+  g_autofree char *policy =
+      varve_xml_choice (xml, node, "on-write-error", "break-snapshot", "break-snapshot");
+  g_autofree char *pause = varve_xml_choice (xml, node, "pause", "brief never", "brief");
+  def->pause_never = g_str_equal (pause, "never");
+
+  if (limit)
+    varve_xml_parse_bytes (xml, node, "The scratch-limit", limit, &def->scratch_limit);
+  else if (unit)
+    varve_xml_problem (xml, node, "<guard> has a unit, and no scratch-limit for it.");
+}
+
+static void
+parse_scratch (VarveXml *xml, const xmlNode *node, VarveBackupDef *def)
+{
+  varve_xml_shape (xml, node, "directory", "");
+  def->scratch_directory = varve_xml_attribute (node, "directory");
+}
+
+static void
+parse_speed (VarveXml *xml, const xmlNode *node, VarveBackupDef *def)
+{
+  g_autofree char *text = varve_xml_text (node);
+
+  varve_xml_shape (xml, node, "unit?", NULL);
+  varve_xml_parse_bytes (xml, node, "The speed", text, &def->speed);
+}
+
+static void
+parse_checkpoints (VarveXml *xml, const xmlNode *node, VarveBackupDef *def)
+{
+  varve_xml_shape (xml, node, "keep", "");
+  def->keep = varve_xml_unsigned (xml, node, "keep", def->keep);
+}
+
+static void
+parse_wait (VarveXml *xml, const xmlNode *node, VarveBackupDef *def)
+{
+  g_autofree char *text = varve_xml_text (node);
+  uint64_t seconds;
+
+  varve_xml_shape (xml, node, "", NULL);
+  if (varve_xml_parse_number (xml, node, "The wait", text, UINT_MAX, &seconds))
+    def->wait = (unsigned)seconds;
+}
+
+static void
+parse_target (VarveXml *xml, const xmlNode *node, VarveBackupDef *def)
+{
+  def->store = varve_job_parse_store (xml, node, &def->max_chain);
+}
+
+static const struct {
+  const char *name;
+  void (*parse) (VarveXml *, const xmlNode *, VarveBackupDef *);
+} children[] = {
+  { "domain", parse_domain },
+  { "disks", varve_backup_disks_parse },
+  { "mode", parse_mode },
+  { "incremental", parse_incremental },
+  { "quiesce", parse_quiesce },
+  { "guard", parse_guard },
+  { "scratch", parse_scratch },
+  { "speed", parse_speed },
+  { "checkpoints", parse_checkpoints },
+  { "wait", parse_wait },
+  { "target", parse_target },
+};
+
+VarveBackupDef *
+varve_backup_def_parse (VarveXml *xml, const xmlNode *node)
+{
+  VarveBackupDef *def = varve_backup_def_new ();
+
+  varve_xml_shape (xml, node, "name? owner?",
+                   "domain disks? mode? incremental? quiesce? guard? scratch? speed? checkpoints? "
+                   "wait? target");
+  def->name = varve_xml_attribute (node, "name");
+  def->owner = varve_xml_attribute (node, "owner");
+  for (size_t i = 0; i < G_N_ELEMENTS (children); i++) {
+    const xmlNode *child = varve_xml_child (node, children[i].name);
+
+    if (child)
+      children[i].parse (xml, child, def);
+  }
+  return def;
+}
+
+/* --- checking ------------------------------------------------------------------------------------
+ */
+
+void
+varve_backup_def_check (const VarveBackupDef *def, const VarveJobChecker *checker)
+{
+  if (def->name)
+    varve_job_check_value (checker, "", VARVE_JOB_VALUE_NAME, "The action's name", def->name);
+  if (def->owner)
+    varve_job_check_value (checker, "", VARVE_JOB_VALUE_OWNER, "The owner", def->owner);
+  varve_job_check_value (checker, "domain", VARVE_JOB_VALUE_DOMAIN, "The domain", def->domain);
+  varve_job_check_value (checker, "domain", VARVE_JOB_VALUE_URI, "The domain's uri", def->uri);
+  if (def->uuid)
+    varve_job_check_value (checker, "domain", VARVE_JOB_VALUE_UUID, "The domain's uuid", def->uuid);
+  if (def->uuid && g_strcmp0 (def->uri, "image:") != 0)
+    varve_job_complain (
+        checker, "domain",
+        "The domain has a uuid, which only one at image: can be given: elsewhere the "
+        "hypervisor knows it. Remove it.");
+
+  varve_backup_disks_check (def, checker);
+  varve_job_check_value (checker, "incremental", VARVE_JOB_VALUE_CHECKPOINT, "The incremental",
+                         def->incremental);
+  varve_job_check_range (checker, "quiesce", "The quiesce timeout", def->quiesce_timeout, 1,
+                         QUIESCE_TIMEOUT_MAX);
+  varve_job_check_range (checker, "guard", "The guard's write-timeout", def->write_timeout, 1,
+                         WRITE_TIMEOUT_MAX);
+  if (def->scratch_directory)
+    varve_job_check_value (checker, "scratch", VARVE_JOB_VALUE_PATH, "The scratch directory",
+                           def->scratch_directory);
+  varve_job_check_range (checker, "checkpoints", "The number of checkpoints to keep", def->keep, 1,
+                         KEEP_MAX);
+  varve_job_check_range (checker, "wait", "The wait", def->wait, 0, WAIT_MAX);
+  varve_job_check_value (checker, "target/images", VARVE_JOB_VALUE_STORE, "The store", def->store);
+  varve_job_check_range (checker, "target/images", "The max-chain", def->max_chain, 1,
+                         MAX_CHAIN_MAX);
+}
+
+/* --- writing -------------------------------------------------------------------------------------
+ */
+
+static void
+format_domain (const VarveBackupDef *def, GString *out)
+{
+  g_string_append (out, "    <domain");
+  varve_xml_append_attribute (out, "uri", def->uri);
+  varve_xml_append_attribute (out, "uuid", def->uuid);
+  g_string_append_c (out, '>');
+  varve_xml_append_text (out, def->domain);
+  g_string_append (out, "</domain>\n");
+}
+
+static void
+format_quiesce (const VarveBackupDef *def, GString *out)
+{
+  if (!def->quiesce)
+    return;
+  g_string_append (out, "    <quiesce");
+  varve_xml_append_attribute (out, "required", def->quiesce_required ? "yes" : NULL);
+  if (def->quiesce_timeout != VARVE_JOB_QUIESCE_TIMEOUT)
+    varve_xml_append_number (out, "timeout", def->quiesce_timeout);
+  g_string_append (out, "/>\n");
+}
+
+static void
+format_guard (const VarveBackupDef *def, GString *out)
+{
+  const char *unit;
+  uint64_t number = varve_xml_split_bytes (def->scratch_limit, &unit);
+
+  if (def->write_timeout == VARVE_JOB_WRITE_TIMEOUT && def->scratch_limit == 0 && !def->pause_never)
+    return;
+  g_string_append (out, "    <guard");
+  if (def->write_timeout != VARVE_JOB_WRITE_TIMEOUT)
+    varve_xml_append_number (out, "write-timeout", def->write_timeout);
+  if (def->scratch_limit != 0) {
+    varve_xml_append_number (out, "scratch-limit", number);
+    varve_xml_append_attribute (out, "unit", unit);
+  }
+  varve_xml_append_attribute (out, "pause", def->pause_never ? "never" : NULL);
+  g_string_append (out, "/>\n");
+}
+
+static void
+format_pace (const VarveBackupDef *def, GString *out)
+{
+  const char *unit;
+  uint64_t number = varve_xml_split_bytes (def->speed, &unit);
+
+  if (def->speed != 0)
+    g_string_append_printf (out, "    <speed unit='%s'>%" G_GUINT64_FORMAT "</speed>\n", unit,
+                            number);
+  if (def->keep != VARVE_JOB_KEEP)
+    g_string_append_printf (out, "    <checkpoints keep='%u'/>\n", def->keep);
+  if (def->wait != 0)
+    g_string_append_printf (out, "    <wait>%u</wait>\n", def->wait);
+}
+
+void
+varve_backup_def_format (const VarveBackupDef *def, GString *out)
+{
+  g_string_append (out, "  <backup");
+  varve_xml_append_attribute (out, "name", def->name);
+  varve_xml_append_attribute (out, "owner", def->owner);
+  g_string_append (out, ">\n");
+  format_domain (def, out);
+  varve_backup_disks_format (def, out);
+  if (!g_str_equal (def->incremental, "auto")) {
+    g_string_append (out, "    <incremental>");
+    varve_xml_append_text (out, def->incremental);
+    g_string_append (out, "</incremental>\n");
+  }
+  format_quiesce (def, out);
+  format_guard (def, out);
+  if (def->scratch_directory) {
+    g_string_append (out, "    <scratch");
+    varve_xml_append_attribute (out, "directory", def->scratch_directory);
+    g_string_append (out, "/>\n");
+  }
+  format_pace (def, out);
+  varve_job_format_store (out, "target", def->store,
+                          def->max_chain != VARVE_JOB_MAX_CHAIN ? def->max_chain : 0);
+  g_string_append (out, "  </backup>\n");
+}

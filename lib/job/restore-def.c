@@ -1,0 +1,221 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Copyright the varve authors */
+
+/* The element <restore>: reading, checking and writing. What has its default is not written. */
+#include "config.h"
+#include "job/element.h"
+
+#include <string.h>
+
+#define DEFAULT_FORMAT "raw"
+#define FORMATS        "raw qcow2"
+
+static void
+disk_free (void *data)
+{
+  VarveRestoreDisk *disk = data;
+
+  g_free (disk->name);
+  g_free (disk->path);
+  g_free (disk->format);
+  g_free (disk);
+}
+
+VarveRestoreDef *
+varve_restore_def_new (void)
+{
+  VarveRestoreDef *def = g_new0 (VarveRestoreDef, 1);
+
+  def->disks = g_ptr_array_new_with_free_func (disk_free);
+  def->directory_format = g_strdup (DEFAULT_FORMAT);
+  return def;
+}
+
+void
+varve_restore_def_free (VarveRestoreDef *def)
+{
+  if (!def)
+    return;
+  g_free (def->name);
+  g_free (def->store);
+  g_free (def->backup);
+  g_ptr_array_unref (def->disks);
+  g_free (def->directory);
+  g_free (def->directory_format);
+  g_free (def);
+}
+
+VarveRestoreDisk *
+varve_restore_def_add_disk (VarveRestoreDef *def, const char *name)
+{
+  VarveRestoreDisk *disk = g_new0 (VarveRestoreDisk, 1);
+
+  disk->name = g_strdup (name);
+  disk->format = g_strdup (DEFAULT_FORMAT);
+  g_ptr_array_add (def->disks, disk);
+  return disk;
+}
+
+/* file='' and dev='' differ for the eye of a reader only: dev says that a device is meant, and
+ * takes no path that cannot be one. */
+static void
+parse_target (VarveXml *xml, const xmlNode *node, VarveRestoreDisk *disk)
+{
+  g_autofree char *file = varve_xml_attribute (node, "file");
+  g_autofree char *device = varve_xml_attribute (node, "dev");
+
+  varve_xml_shape (xml, node, "file? dev? format?", "");
+  if (!file == !device)
+    varve_xml_problem (xml, node, "<target> needs one of the attributes 'file' and 'dev'.");
+  if (device && !g_str_has_prefix (device, "/dev/"))
+    varve_xml_problem (xml, node,
+                       "The attribute 'dev' of <target> is '%s': it must be below /dev/.", device);
+  disk->path = g_strdup (file ? file : device);
+  g_free (disk->format);
+  disk->format = varve_xml_choice (xml, node, "format", FORMATS, DEFAULT_FORMAT);
+}
+
+static void
+parse_disks (VarveXml *xml, const xmlNode *node, VarveRestoreDef *def)
+{
+  varve_xml_shape (xml, node, "force?", "disk*");
+  def->force = varve_xml_yes_no (xml, node, "force", false);
+  for (const xmlNode *child = varve_xml_child (node, "disk"); child;
+       child = varve_xml_next (child, "disk")) {
+    g_autofree char *name = varve_xml_attribute (child, "name");
+    VarveRestoreDisk *disk = varve_restore_def_add_disk (def, name);
+    const xmlNode *target = varve_xml_child (child, "target");
+
+    varve_xml_shape (xml, child, "name", "target");
+    if (target)
+      parse_target (xml, target, disk);
+  }
+}
+
+static void
+parse_directory (VarveXml *xml, const xmlNode *node, VarveRestoreDef *def)
+{
+  varve_xml_shape (xml, node, "format?", NULL);
+  def->directory = varve_xml_text (node);
+  g_free (def->directory_format);
+  def->directory_format = varve_xml_choice (xml, node, "format", FORMATS, DEFAULT_FORMAT);
+}
+
+VarveRestoreDef *
+varve_restore_def_parse (VarveXml *xml, const xmlNode *node)
+{
+  VarveRestoreDef *def = varve_restore_def_new ();
+  const xmlNode *source = varve_xml_child (node, "source");
+  const xmlNode *backup = varve_xml_child (node, "backup");
+  const xmlNode *disks = varve_xml_child (node, "disks");
+  const xmlNode *directory = varve_xml_child (node, "directory");
+
+  varve_xml_shape (xml, node, "name?", "source backup disks? directory?");
+  def->name = varve_xml_attribute (node, "name");
+  if (source)
+    def->store = varve_job_parse_store (xml, source, NULL);
+  if (backup) {
+    varve_xml_shape (xml, backup, "", NULL);
+    def->backup = varve_xml_text (backup);
+  }
+  if (disks)
+    parse_disks (xml, disks, def);
+  if (directory)
+    parse_directory (xml, directory, def);
+  return def;
+}
+
+static void
+check_disks (const VarveRestoreDef *def, const VarveJobChecker *checker)
+{
+  g_autoptr (GHashTable) names = g_hash_table_new (g_str_hash, g_str_equal);
+  g_autoptr (GHashTable) paths = g_hash_table_new (g_str_hash, g_str_equal);
+
+  for (guint i = 0; i < def->disks->len; i++) {
+    const VarveRestoreDisk *disk = g_ptr_array_index (def->disks, i);
+    g_autofree char *place = g_strdup_printf ("disks/disk:%u", i + 1);
+    g_autofree char *target = g_strconcat (place, "/target", NULL);
+
+    varve_job_check_value (checker, place, VARVE_JOB_VALUE_DISK, "The disk's name", disk->name);
+    varve_job_check_value (checker, target, VARVE_JOB_VALUE_PATH, "The target", disk->path);
+    varve_job_check_word (checker, target, "The target's format", disk->format, FORMATS);
+    if (disk->name && !g_hash_table_add (names, disk->name))
+      varve_job_complain (checker, place, "Disk '%s' is named twice.", disk->name);
+    if (disk->path && !g_hash_table_add (paths, disk->path))
+      varve_job_complain (checker, target, "Two disks are to be restored to '%s'.", disk->path);
+  }
+}
+
+void
+varve_restore_def_check (const VarveRestoreDef *def, const VarveJobChecker *checker)
+{
+  if (def->name)
+    varve_job_check_value (checker, "", VARVE_JOB_VALUE_NAME, "The action's name", def->name);
+  varve_job_check_value (checker, "source/images", VARVE_JOB_VALUE_STORE, "The store", def->store);
+  varve_job_check_value (checker, "backup", VARVE_JOB_VALUE_BACKUP, "The backup", def->backup);
+  check_disks (def, checker);
+  if (def->directory)
+    varve_job_check_value (checker, "directory", VARVE_JOB_VALUE_DIRECTORY, "The directory",
+                           def->directory);
+  varve_job_check_word (checker, "directory", "The directory's format", def->directory_format,
+                        FORMATS);
+  if (def->disks->len == 0 && !def->directory)
+    varve_job_complain (checker, "",
+                        "The restore does not say where to: name disks with their targets, or a "
+                        "directory for all of them.");
+}
+
+static bool
+is_device (const char *path)
+{
+  return path && g_str_has_prefix (path, "/dev/") && !g_str_has_prefix (path, "/dev/shm/");
+}
+
+static const char *
+unless_default (const char *format)
+{
+  return g_strcmp0 (format, DEFAULT_FORMAT) == 0 ? NULL : format;
+}
+
+static void
+format_disks (const VarveRestoreDef *def, GString *out)
+{
+  g_string_append (out, "    <disks");
+  varve_xml_append_attribute (out, "force", def->force ? "yes" : NULL);
+  g_string_append (out, def->disks->len > 0 ? ">\n" : "/>\n");
+
+  for (guint i = 0; i < def->disks->len; i++) {
+    const VarveRestoreDisk *disk = g_ptr_array_index (def->disks, i);
+
+    g_string_append (out, "      <disk");
+    varve_xml_append_attribute (out, "name", disk->name);
+    g_string_append (out, ">\n        <target");
+    varve_xml_append_attribute (out, is_device (disk->path) ? "dev" : "file", disk->path);
+    varve_xml_append_attribute (out, "format", unless_default (disk->format));
+    g_string_append (out, "/>\n      </disk>\n");
+  }
+  if (def->disks->len > 0)
+    g_string_append (out, "    </disks>\n");
+}
+
+void
+varve_restore_def_format (const VarveRestoreDef *def, GString *out)
+{
+  g_string_append (out, "  <restore");
+  varve_xml_append_attribute (out, "name", def->name);
+  g_string_append (out, ">\n");
+  varve_job_format_store (out, "source", def->store, 0);
+  g_string_append (out, "    <backup>");
+  varve_xml_append_text (out, def->backup);
+  g_string_append (out, "</backup>\n");
+  if (def->disks->len > 0 || def->force)
+    format_disks (def, out);
+  if (def->directory) {
+    g_string_append (out, "    <directory");
+    varve_xml_append_attribute (out, "format", unless_default (def->directory_format));
+    g_string_append_c (out, '>');
+    varve_xml_append_text (out, def->directory);
+    g_string_append (out, "</directory>\n");
+  }
+  g_string_append (out, "  </restore>\n");
+}

@@ -1,0 +1,170 @@
+#!/bin/bash
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# Copyright the varve authors
+#
+# What `./dev bench` runs: varve beside virtnbdbackup, nbdcopy and qemu-img convert, on one machine and one disk of
+# 6 GiB that holds 2 GiB of real files on ext4; tools take turns, medians of $ROUNDS (7). Copies of the same disk for
+# varve's domain and for virtnbdbackup's, because the latter refuses a domain that has checkpoints of others.
+#
+# In memory where there is enough of it (/dev/shm), so that it is the programs that are compared and not the host's
+# disk; BENCH_DIR takes another place. BENCH_KEEP=FILE keeps the raw results.
+: "${ROUNDS:=7}" "${DISK_SIZE:=6G}" "${FILES_BYTES:=2147483648}"
+if [ -z "${BENCH_DIR:-}" ]; then
+  BENCH_DIR=/var/tmp
+  if [ "$(df --output=avail -BG /dev/shm | tr -dc '0-9')" -ge 14 ] &&
+    [ "$(awk '/^MemAvailable/ { print int($2 / 1048576) }' /proc/meminfo)" -ge 14 ]; then
+    BENCH_DIR=/dev/shm
+  fi
+fi
+export TMPDIR=$BENCH_DIR
+. "$(dirname "$0")/../shell/functions.sh"
+requires virtnbdbackup virtnbdrestore nbdcopy nbdkit qemu-nbd mke2fs
+requires_libvirt
+
+copy_tool=$builddir/tests/bench/copy-tool
+results=$tmp/results.json
+store=$tmp/store
+peer=$tmp/peer
+
+# measure SECTION TOOL COMMAND...
+measure ()
+{
+  if ! "$srcdir/tests/bench/measure.py" "$results" "$@" > "$tmp/measured.log" 2>&1; then
+    fail "$1, $2"
+  fi
+}
+
+make_source ()
+{
+  mkdir "$tmp/files"
+  "$srcdir/tests/bench/make-files.py" "$tmp/files" "$FILES_BYTES"
+  mke2fs -q -t ext4 -d "$tmp/files" "$tmp/source.raw" "$DISK_SIZE"
+  rm -rf "$tmp/files"
+  qemu-img convert -f raw -O qcow2 "$tmp/source.raw" "$tmp/ours.qcow2"
+  rm "$tmp/source.raw"
+  cp --sparse=always "$tmp/ours.qcow2" "$tmp/theirs.qcow2"
+}
+
+# ---- the engine against other copies, all from one export ------------------------------------------
+
+start_export ()
+{
+  export_uri="nbd+unix:///?socket=$tmp/export.sock"
+  qemu-nbd -r -t -e 16 -f qcow2 -k "$tmp/export.sock" "$tmp/ours.qcow2" &
+  export_pid=$!
+  cleanup_fn end_process "$export_pid"
+  wait_for 10 "qemu-nbd" nbdinfo --size "$export_uri"
+}
+
+copy_round ()
+{
+  local out=$tmp/copied
+  measure 'full to raw' 'qemu-img convert' qemu-img convert -f raw -O raw "$export_uri" "$out"
+  rm "$out"
+  measure 'full to raw' nbdcopy nbdcopy "$export_uri" "$out"
+  rm "$out"
+  measure 'full to raw' 'varve (engine)' "$copy_tool" "$export_uri" raw "$out"
+  rm "$out"
+  measure 'full to qcow2' 'qemu-img convert' qemu-img convert -f raw -O qcow2 "$export_uri" "$out"
+  rm "$out"
+  qemu-img create -q -f qcow2 "$out" "$DISK_SIZE"
+  measure 'full to qcow2' 'nbdcopy to qemu-nbd' nbdcopy -- "$export_uri" '[' qemu-nbd -f qcow2 "$out" ']'
+  rm "$out"
+  measure 'full to qcow2' 'varve (engine)' "$copy_tool" "$export_uri" qcow2 "$out"
+  assert_same "$out" qcow2 "$tmp/ours.qcow2" qcow2
+  rm "$out"
+}
+
+# Memory must not grow with the disk: the same density of data, 170 times the size.
+memory_round ()
+{
+  local size
+  for size in 6G 1T; do
+    nbdkit -f -U "$tmp/sparse.sock" sparse-random "size=$size" percent=0.1 seed=1 runlength=64K &
+    local pid=$!
+    cleanup_fn end_process "$pid"
+    wait_for 10 nbdkit nbdinfo --size "nbd+unix:///?socket=$tmp/sparse.sock"
+    measure "sparse $size to qcow2" 'varve (engine)' "$copy_tool" "nbd+unix:///?socket=$tmp/sparse.sock" qcow2 "$tmp/copied"
+    rm "$tmp/copied"
+    end_process "$pid"
+    rm -f "$tmp/sparse.sock"
+  done
+}
+
+# ---- whole backups -----------------------------------------------------------------------------------
+
+# 200 scattered 64 KiB writes to $domain, the same ones for the same round.
+change_disk ()
+{
+  local i offset
+  RANDOM=$((1000 + $1))
+  for ((i = 0; i < 200; i++)); do
+    offset=$(((RANDOM * 32768 + RANDOM) % (6 * 16384) * 65536))
+    echo "qemu-monitor-command --hmp $domain 'qemu-io -d /machine/peripheral/ua-vda/virtio-backend \"write -P $((i + 1)) $offset 64k\"'"
+  done > "$tmp/writes"
+  echo "qemu-monitor-command --hmp $domain 'qemu-io -d /machine/peripheral/ua-vda/virtio-backend flush'" >> "$tmp/writes"
+  virsh < "$tmp/writes" > "$tmp/writes.log"
+}
+
+change_both ()
+{
+  domain=$ours
+  change_disk "$1"
+  domain=$theirs
+  change_disk "$1"
+}
+
+newest_image ()
+{
+  find "$store" -name vda.qcow2 -not -path '*.partial/*' -printf '%T@ %p\n' | sort -n | tail -n 1 | cut -d' ' -f2
+}
+
+backup_round ()
+{
+  local round=$1 old
+  old=$(find "$store" -mindepth 2 -maxdepth 2 -type d -printf '%f\n' 2> /dev/null | sort)
+  measure 'full backup' varve "$VARVE" backup -c "$libvirt_uri" "$ours" --to "images:$store" --owner bench --incremental never
+  rm -rf "$peer"
+  mkdir -m 0755 "$peer"
+  measure 'full backup' virtnbdbackup virtnbdbackup -d "$theirs" -l full -o "$peer" -n -S /var/tmp
+  for id in $old; do
+    varve delete --from "images:$store" "$id" --with-dependents > "$tmp/delete.log" 2>&1 || [ ! -d "$store"/*/"$id" ]
+  done
+  change_both "$round"
+  measure incremental varve "$VARVE" backup -c "$libvirt_uri" "$ours" --to "images:$store" --owner bench
+  measure incremental virtnbdbackup virtnbdbackup -d "$theirs" -l inc -o "$peer" -n -S /var/tmp
+  measure 'restore to raw' 'qemu-img convert' qemu-img convert -O raw "$(newest_image)" "$tmp/restored"
+  rm "$tmp/restored"
+  measure 'restore to raw' varve "$VARVE" restore --from "images:$store" "$ours@latest" --disk "vda=$tmp/restored,format=raw"
+  assert_same "$tmp/restored" raw "$tmp/ours.qcow2" qcow2
+  rm "$tmp/restored"
+  mkdir "$tmp/peer-restored"
+  measure 'restore to raw' 'virtnbdrestore (qcow2)' virtnbdrestore -i "$peer" -o "$tmp/peer-restored" -n -L "$tmp/virtnbdrestore.log"
+  rm -r "$tmp/peer-restored"
+}
+
+echo "in $tmp, $ROUNDS rounds, $(nproc) processors, $(varve --version)"
+make_source
+start_export
+for ((round = 1; round <= ROUNDS; round++)); do
+  echo "round $round of copies"
+  copy_round
+done
+memory_round
+end_process "$export_pid"
+
+define_domain ours vda="$tmp/ours.qcow2"
+start_domain
+ours=$domain
+define_domain theirs vda="$tmp/theirs.qcow2"
+start_domain
+theirs=$domain
+for ((round = 1; round <= ROUNDS; round++)); do
+  echo "round $round of backups"
+  backup_round "$round"
+done
+if [ -n "${BENCH_KEEP:-}" ]; then
+  cp "$results" "$BENCH_KEEP"
+fi
+trap - ERR
+"$srcdir/tests/bench/report.py" "$results"
