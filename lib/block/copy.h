@@ -47,9 +47,8 @@ typedef struct {
   BlockSink *sink;
   BlockSource *base; /* optional: compare with it, pass on only what differs (per sink alignment, at
                         least 64 KiB); beyond its end everything differs */
-  uint64_t
-      clean_limit;  /* where an increment's base ends: what is clean beyond is data; 0: no limit */
-  BlockSumFunc sum; /* optional */
+  uint64_t clean_limit; /* where an increment's base ends: clean bytes beyond are data; 0: none */
+  BlockSumFunc sum;     /* optional */
   gpointer sum_data;
   BlockTickFunc tick; /* optional */
   gpointer tick_data;

@@ -158,7 +158,8 @@ VARVE_API void varve_backup_action_add_disk (VarveBackupAction *action, const ch
 
 /**
  * varve_backup_action_set_image: how a stopped disk's image is opened.
- * @disk: the disk's name; added when it is not there
+ * @disk: the disk's name; added when it is not there, to be backed up unless
+ *   varve_backup_action_add_disk() chooses others
  * @path: the image
  * @format: its format: never guessed
  * @key_file: (nullable): LUKS passphrase file
@@ -169,8 +170,13 @@ VARVE_API void varve_backup_action_set_image (VarveBackupAction *action, const c
                                               const char *path, const char *format,
                                               const char *key_file);
 
-/** varve_backup_action_set_quiesce: freeze file systems by guest agent; @timeout in seconds. Since:
- * 0.1 */
+/**
+ * varve_backup_action_set_quiesce: freezes file systems by the guest agent.
+ * @required: fail when that cannot be done
+ * @timeout: seconds
+ *
+ * Since: 0.1
+ */
 VARVE_API void varve_backup_action_set_quiesce (VarveBackupAction *action, gboolean required,
                                                 guint timeout);
 
@@ -190,7 +196,7 @@ VARVE_API void varve_restore_action_set_name (VarveRestoreAction *action, const 
  * varve_restore_action_add_disk: restores one disk to a file or block device.
  * @name: the disk's name in the backup
  * @path: the target
- * @format: "raw" or "qcow2"
+ * @format: (nullable): "raw" (so also for %NULL) or "qcow2"
  *
  * Since: 0.1
  */
@@ -200,7 +206,7 @@ VARVE_API void varve_restore_action_add_disk (VarveRestoreAction *action, const 
 /**
  * varve_restore_action_set_directory: restores every disk that is not named to DISK.FORMAT in
  * @directory.
- * @format: "raw" or "qcow2"
+ * @format: (nullable): "raw" (so also for %NULL) or "qcow2"
  *
  * Since: 0.1
  */

@@ -5,10 +5,11 @@
  * each with one line that begins "guest: ok" or "guest: failed". Static, without GLib, so that an
  * initramfs of a few MiB holds all that the guest needs.
  *
- *   numbers [DISK...] [offset=] [blocks=] [delay=US]   write rising numbers in the background
- * (below) stop                                               end that, and tell how it went fill
- * DISK [offset=] length= [seed=]                data that `check` can prove check DISK [offset=]
- * length= [seed=] discard DISK [offset=] length=                     BLKDISCARD, what fstrim does
+ *   numbers [DISK...] [offset=] [blocks=] [delay=US]   write rising numbers in the background (below)
+ *   stop                                               end that, and tell how it went
+ *   fill DISK [offset=] length= [seed=]                data that `check` can prove
+ *   check DISK [offset=] length= [seed=]
+ *   discard DISK [offset=] length=                     BLKDISCARD, what fstrim does
  *   zero DISK [offset=] length=                        BLKZEROOUT
  *   sh COMMAND...                                      by busybox, for file systems
  *   quit                                               leaves; the machine powers off

@@ -55,7 +55,7 @@ def documented():
     for text in public_headers():
         for comment in re.findall(r'/\*\*(.*?)\*/', text, re.S):
             name = re.match(r'[\s*]*(\w+)', comment)
-            if name and re.search(r'\bSince: \d', comment):
+            if name and re.search(r'\bSince:[\s*]+\d', comment):
                 found.add(name.group(1))
     return found
 

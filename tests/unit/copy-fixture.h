@@ -24,6 +24,7 @@ typedef struct {
   uint8_t *stored;
   VarveExtents *map;
   bool slow;
+  uint64_t clean_limit; /* for the copy */
   GMutex lock;
   uint64_t read_bytes;
   uint64_t in_flight;
@@ -350,19 +351,39 @@ assert_same_sums (const GArray *got, const GArray *want)
   g_assert_cmpuint (got->len, ==, want->len);
 }
 
+/* The map as the engine is to see it: no clean bytes behind the limit. */
+static inline VarveExtents *
+model_map (const Probe *source)
+{
+  VarveExtents *map = varve_extents_new ();
+
+  for (size_t i = 0; i < varve_extents_count (source->map); i++) {
+    VarveExtent extent = *varve_extents_get (source->map, i);
+    bool limited = source->clean_limit > 0 && extent.state == VARVE_EXTENT_CLEAN;
+    for (uint64_t at = extent.offset; limited && at < extent.offset + extent.length; at++)
+      varve_extents_append (map, at, 1,
+                            at < source->clean_limit ? VARVE_EXTENT_CLEAN : VARVE_EXTENT_DATA);
+    if (!limited)
+      varve_extents_append (map, extent.offset, extent.length, extent.state);
+  }
+  return map;
+}
+
 /* Copies from @source to @trace and compares all that can be seen with the model. */
 static inline BlockCopyStats
 copy_and_compare (Probe *source, Trace *trace, Probe *base, const uint8_t *content,
                   const uint8_t *base_content)
 {
   g_autoptr (GArray) sums = g_array_new (FALSE, FALSE, sizeof (BlockSum));
+  g_autoptr (VarveExtents) map = model_map (source);
   BlockCopy copy = { .source = &source->source,
                      .sink = &trace->sink,
                      .base = base != NULL ? &base->source : NULL,
+                     .clean_limit = source->clean_limit,
                      .sum = collect_sum,
                      .sum_data = sums };
   Model model = { .content = content,
-                  .map = source->map,
+                  .map = map,
                   .size = source->source.size,
                   .sink = &trace->sink,
                   .base = base_content,

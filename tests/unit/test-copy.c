@@ -33,6 +33,7 @@ test_random (void)
                     ", alignment %u, zero %d, base %d",
                     round, size, grain, align, trace->sink.reads_as_zero, trace->sink.has_base);
     source->slow = round % 4 == 0;
+    source->clean_limit = round % 3 == 0 ? (uint64_t)g_test_rand_int_range (1, 3500000) : 0;
     BlockCopyStats stats = copy_and_compare (source, trace, NULL, content, NULL);
     g_assert_cmpuint (stats.read, ==, source->read_bytes);
     g_assert_cmpuint (stats.same, ==, 0);

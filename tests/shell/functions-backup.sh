@@ -1,0 +1,165 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# Copyright the varve authors
+#
+# Backups that are proved: each is held against a digest that was taken, of the source files and by qemu-img, while
+# the disks stood still behind the start of the backup. Sourced by functions.sh.
+#
+# A test sets $backup_args (what stands behind `varve backup`), $store, and the disks as in "vda=FILE[:FORMAT]" in
+# the array $disk_files; the file of a disk must be readable while it is in use.
+
+store=$tmp/store
+backup_count=0
+
+# pause_guest, resume_guest: of the machine that was started last; a stopped one needs neither.
+pause_guest ()
+{
+  case "${monitor:-off}" in
+  bare) qmp stop > /dev/null ;;
+  libvirt) virsh suspend "$domain" ;;
+  esac
+}
+
+resume_guest ()
+{
+  case "${monitor:-off}" in
+  bare) qmp cont > /dev/null ;;
+  libvirt) virsh resume "$domain" ;;
+  esac
+}
+
+process_state ()
+{
+  sed -n 's/^State:[[:space:]]*\([A-Z]\).*/\1/p' "/proc/$1/status" 2> /dev/null
+}
+
+is_stopped ()
+{
+  [ "$(process_state "$1")" = T ]
+}
+
+ended_or_stopped ()
+{
+  case "$(process_state "$1")" in
+  T | Z | '') return 0 ;;
+  *) return 1 ;;
+  esac
+}
+
+# start_backup_until POINT: begins a backup in the background that stops itself at the failure point; $backup_pid.
+start_backup_until ()
+{
+  VARVE_FAILPOINT=$1:stop "$VARVE" backup "${backup_args[@]}" --to "images:$store" > "$tmp/backup.log" 2>&1 &
+  backup_pid=$!
+  cleanup_fn end_process "$backup_pid" KILL
+  wait_for 60 "the backup to reach $1" ended_or_stopped "$backup_pid"
+  if ! is_stopped "$backup_pid"; then
+    cat "$tmp/backup.log" >&2
+    fail "the backup ended before it reached $1"
+  fi
+}
+
+# Lets it go on, and wants it to end well.
+finish_backup ()
+{
+  local status=0
+  kill -CONT "$backup_pid"
+  wait "$backup_pid" || status=$?
+  cat "$tmp/backup.log"
+  assert_equal "$status" 0 "status of the backup"
+}
+
+# Id of the newest backup.
+newest_backup ()
+{
+  varve list --from "images:$store" | tail -n 1 | cut -d ' ' -f 1
+}
+
+# proved_backup [COMMAND...]: one backup. The guest is paused before the start; behind it the digests are taken, the
+# guest goes on, and COMMAND (writes of the guest, say) runs before the first byte is copied. Digests go to
+# $tmp/digest.BACKUP.DISK.
+proved_backup ()
+{
+  local spec file
+  pause_guest
+  start_backup_until session-started
+  for spec in "${disk_files[@]}"; do
+    file=${spec#*=}
+    digest "${file%:*}" "$(disk_format "$file")" > "$tmp/digest.new.${spec%%=*}"
+  done
+  resume_guest
+  if [ $# -gt 0 ]; then
+    "$@"
+  fi
+  finish_backup
+  last_backup=$(newest_backup)
+  for spec in "${disk_files[@]}"; do
+    mv "$tmp/digest.new.${spec%%=*}" "$tmp/digest.$last_backup.${spec%%=*}"
+  done
+  backup_count=$((backup_count + 1))
+}
+
+# assert_decision DISK DECISION [REGEX]: of the newest backup, and its reason.
+assert_decision ()
+{
+  varve show --from "images:$store" "$(newest_backup)" > "$tmp/show.log"
+  if ! grep -A 1 "^$1: " "$tmp/show.log" | grep -qE "^  $2: ${3:-}"; then
+    cat "$tmp/show.log" >&2
+    fail "disk $1 was not backed up as: $2 ${3:-}"
+  fi
+}
+
+assert_digest ()
+{
+  local found
+  found=$(digest "$1" "$2")
+  if [ "$found" != "$3" ]; then
+    fail "$1 is not what $4 was"
+  fi
+}
+
+# assert_all_exact: every backup that was proved, restored by varve to raw and qcow2, and by qemu-img alone.
+assert_all_exact ()
+{
+  local file backup disk expected n=0
+  for file in "$tmp"/digest.2*; do
+    backup=$(basename "$file" | cut -d . -f 2)
+    disk=${file##*.}
+    expected=$(cat "$file")
+    rm -f "$tmp/restored".*
+    varve restore --from "images:$store" "$backup" --disk "$disk=$tmp/restored.raw" > "$tmp/restore.log"
+    assert_digest "$tmp/restored.raw" raw "$expected" "disk $disk at backup $backup (varve, raw)"
+    varve restore --from "images:$store" "$backup" --disk "$disk=$tmp/restored.qcow2,format=qcow2" > "$tmp/restore.log"
+    qemu-img check -q -f qcow2 "$tmp/restored.qcow2"
+    assert_digest "$tmp/restored.qcow2" qcow2 "$expected" "disk $disk at backup $backup (varve, qcow2)"
+    assert_digest "$store"/*/"$backup/$disk.qcow2" qcow2 "$expected" "disk $disk at backup $backup (qemu-img alone)"
+    n=$((n + 1))
+  done
+  assert_equal "$n" $((backup_count * ${#disk_files[@]})) "number of proofs"
+  varve verify --from "images:$store" > "$tmp/verify.log"
+  echo "$n restores exact, three ways each; every layer verified"
+}
+
+# Nothing of varve is left in the state directory but empty directories, and no half-made backup in the store.
+assert_nothing_left ()
+{
+  local left
+  left=$(find "$VARVE_STATE_DIR"/sessions "$VARVE_STATE_DIR"/scratch "$VARVE_STATE_DIR"/sockets -mindepth 1)
+  assert_equal "$left" '' "what is left in the state directory"
+  left=$(find "$store" -name '*.partial' -o -name '*.deleted')
+  assert_equal "$left" '' "what is left in the store"
+}
+
+# qemu_names: nodes, exports, jobs and bitmaps of the bare QEMU, for comparing before and after.
+qemu_names ()
+{
+  python3 - "$shell_dir/qmp.py" "$qmp_test" << 'EOF'
+import json, subprocess, sys
+def ask(command):
+    return json.loads(subprocess.check_output([sys.argv[1], sys.argv[2], command]))
+nodes = ask("query-named-block-nodes")
+print("nodes", sorted(n["node-name"] for n in nodes if not n["node-name"].startswith("#block")))
+print("bitmaps", sorted((n["node-name"], b.get("name")) for n in nodes for b in n.get("dirty-bitmaps", [])))
+print("exports", sorted(e["id"] for e in ask("query-block-exports")))
+print("jobs", sorted(j["id"] for j in ask("query-jobs")))
+EOF
+}
