@@ -80,7 +80,7 @@ die_with_parent (gpointer data)
 static inline VarveQmp *
 connect_own (const char *path)
 {
-  for (int i = 0; i < 600; i++) {
+  for (int i = 0; i < 200; i++) {
     VarveQmp *qmp = varve_qmp_connect (path, 30, NULL, NULL);
 
     if (qmp)

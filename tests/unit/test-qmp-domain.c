@@ -343,14 +343,14 @@ test_paused (void)
   "-blockdev driver=qcow2,node-name=fA,file.driver=file,file.filename=a.qcow2 "                    \
   "-device virtio-blk-pci,drive=fA,id=vd0 "                                                        \
   "-drive if=none,id=drive1,format=qcow2,file=old.qcow2 -device virtio-blk-pci,drive=drive1 "      \
-  "-blockdev driver=raw,node-name=fC,file.driver=null-co,file.size=1M "                            \
+  "-blockdev driver=raw,node-name=fC,file.driver=null-co,file.size=1048576 "                       \
   "-device virtio-blk-pci,drive=fC,id=vd2,iothread=io0 "                                           \
-  "-blockdev driver=raw,node-name=fD,file.driver=null-co,file.size=1M,read-only=on "               \
+  "-blockdev driver=raw,node-name=fD,file.driver=null-co,file.size=1048576,read-only=on "          \
   "-device virtio-blk-pci,drive=fD,id=vd3 "                                                        \
-  "-blockdev driver=raw,node-name=fE,file.driver=null-co,file.size=1M "                            \
+  "-blockdev driver=raw,node-name=fE,file.driver=null-co,file.size=1048576 "                       \
   "-device virtio-blk-pci,drive=fE -device ide-cd,id=cd0 "                                         \
   "-device virtio-scsi-pci,id=sc0,iothread=io0 "                                                   \
-  "-blockdev driver=raw,node-name=fF,file.driver=null-co,file.size=1M "                            \
+  "-blockdev driver=raw,node-name=fF,file.driver=null-co,file.size=1048576 "                       \
   "-device scsi-hd,bus=sc0.0,drive=fF,id=sd0"
 
 static VarveDisk *
