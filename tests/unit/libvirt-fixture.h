@@ -330,7 +330,8 @@ assert_bitmap (Fixture *f, const char *disk, const char *name, bool sound, uint6
 
   g_assert_nonnull (bitmap);
   g_assert_cmpint (bitmap->inconsistent, ==, !sound);
-  g_assert_cmpint (bitmap->recording, ==, sound);
+  if (sound)
+    g_assert_true (bitmap->recording);
   g_assert_true (bitmap->persistent);
   g_assert_cmpuint (bitmap->dirty, ==, dirty);
   g_assert_cmpuint (bitmap->granularity, ==, 65536);
@@ -387,9 +388,12 @@ kill_qemu (Fixture *f)
   g_autofree char *path = g_strdup_printf ("/run/libvirt/qemu/%s.pid", f->name);
   g_autofree char *pid = NULL;
   VarveDomainState state = VARVE_DOMAIN_RUNNING;
+  gint64 number;
 
   g_assert_true (g_file_get_contents (path, &pid, NULL, NULL));
-  g_assert_cmpint (kill ((pid_t)atoi (pid), SIGKILL), ==, 0);
+  /* Never 0, which would be our own process group. */
+  g_assert_true (g_ascii_string_to_signed (g_strchomp (pid), 10, 2, G_MAXINT32, &number, NULL));
+  g_assert_cmpint (kill ((pid_t)number, SIGKILL), ==, 0);
   for (int i = 0; i < 200 && state != VARVE_DOMAIN_OFF; i++) {
     g_usleep (50 * 1000);
     g_assert_true (varve_domain_state (f->domain, &state, NULL, NULL));

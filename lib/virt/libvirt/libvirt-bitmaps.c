@@ -213,12 +213,15 @@ static bool
 stopped_bitmaps (VarveLibvirtDomain *self, GPtrArray **out, GCancellable *cancellable,
                  GError **error)
 {
-  g_autoptr (VarveDomain) stopped = varve_libvirt_stopped_domain (self, cancellable, error);
+  g_autoptr (VarveDomain) images = NULL;
   g_autoptr (GPtrArray) bitmaps = NULL;
   g_autoptr (GPtrArray) checkpoints = NULL;
 
-  if (!stopped || !varve_domain_bitmaps (stopped, &bitmaps, cancellable, error))
+  if (!varve_libvirt_stopped_domain (self, &images, cancellable, error) ||
+      (images && !varve_domain_bitmaps (images, &bitmaps, cancellable, error)))
     return false;
+  if (!bitmaps)
+    bitmaps = g_ptr_array_new_with_free_func ((GDestroyNotify)varve_bitmap_free);
   checkpoints = varve_libvirt_checkpoints (self, false, error);
   if (!checkpoints)
     return false;
@@ -232,6 +235,7 @@ bool
 varve_libvirt_bitmaps (VarveDomain *domain, GPtrArray **out, GCancellable *cancellable,
                        GError **error)
 {
+  VARVE_SIGPIPE_GUARD;
   VarveLibvirtDomain *self = (VarveLibvirtDomain *)domain;
   g_autoptr (GPtrArray) bitmaps = NULL;
   VarveDomainState state;

@@ -273,19 +273,11 @@ add_weaker (VarveStartReport *report, const VarveStart *start,
   }
 }
 
-static bool
-check_stopped (VarveLibvirtDomain *self, const VarveStart *start, VarveStartReport **out,
-               GCancellable *cancellable, GError **error)
-{
-  g_autoptr (VarveDomain) stopped = varve_libvirt_stopped_domain (self, cancellable, error);
-
-  return stopped && varve_domain_check (stopped, start, out, cancellable, error);
-}
-
 bool
 varve_libvirt_check (VarveDomain *domain, const VarveStart *start, VarveStartReport **out,
                      GCancellable *cancellable, GError **error)
 {
+  VARVE_SIGPIPE_GUARD;
   VarveLibvirtDomain *self = (VarveLibvirtDomain *)domain;
   g_autoptr (VarveLibvirtDefinition) definition = NULL;
   g_autoptr (VarveStartReport) report = NULL;
@@ -294,7 +286,7 @@ varve_libvirt_check (VarveDomain *domain, const VarveStart *start, VarveStartRep
   if (!varve_libvirt_look (self, &state, cancellable, error))
     return false;
   if (state == VARVE_DOMAIN_OFF)
-    return check_stopped (self, start, out, cancellable, error);
+    return varve_libvirt_stopped_check (self, start, out, cancellable, error);
   definition = varve_libvirt_definition (self, 0, error);
   report = varve_start_report_new ();
   if (!definition || !varve_libvirt_refusals (self, start, definition, report->refusals, error))

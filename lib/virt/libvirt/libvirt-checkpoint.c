@@ -121,9 +121,11 @@ static bool
 remove_stopped (VarveLibvirtDomain *self, const char *name, GCancellable *cancellable,
                 GError **error)
 {
-  g_autoptr (VarveDomain) stopped = varve_libvirt_stopped_domain (self, cancellable, error);
+  g_autoptr (VarveDomain) images = NULL;
 
-  return stopped && varve_domain_checkpoint_remove (stopped, name, cancellable, error) &&
+  if (!varve_libvirt_stopped_domain (self, &images, cancellable, error))
+    return false;
+  return (!images || varve_domain_checkpoint_remove (images, name, cancellable, error)) &&
          varve_libvirt_checkpoint_forget (self, name, error);
 }
 
@@ -144,6 +146,7 @@ bool
 varve_libvirt_checkpoint_remove (VarveDomain *domain, const char *name, GCancellable *cancellable,
                                  GError **error)
 {
+  VARVE_SIGPIPE_GUARD;
   VarveLibvirtDomain *self = (VarveLibvirtDomain *)domain;
   VarveDomainState state;
   bool removed;

@@ -134,6 +134,7 @@ varve_libvirt_look (VarveLibvirtDomain *self, VarveDomainState *out, GCancellabl
 static bool
 get_state (VarveDomain *domain, VarveDomainState *out, GCancellable *cancellable, GError **error)
 {
+  VARVE_SIGPIPE_GUARD;
   return varve_libvirt_look ((VarveLibvirtDomain *)domain, out, cancellable, error);
 }
 
@@ -167,6 +168,7 @@ varve_libvirt_backup (VarveLibvirtDomain *self, VarveLibvirtBackup **out, GError
 static bool
 freeze (VarveDomain *domain, unsigned timeout_s, GCancellable *cancellable, GError **error)
 {
+  VARVE_SIGPIPE_GUARD;
   VarveLibvirtDomain *self = (VarveLibvirtDomain *)domain;
   VarveDomainState state;
 
@@ -190,6 +192,7 @@ freeze (VarveDomain *domain, unsigned timeout_s, GCancellable *cancellable, GErr
 static bool
 thaw (VarveDomain *domain, GCancellable *cancellable, GError **error)
 {
+  VARVE_SIGPIPE_GUARD;
   VarveLibvirtDomain *self = (VarveLibvirtDomain *)domain;
   VarveDomainState state;
 
@@ -227,6 +230,7 @@ static bool
 domain_xml (VarveDomain *domain, char **out_xml, GBytes **out_nvram, char **out_why_not,
             GCancellable *cancellable, GError **error)
 {
+  VARVE_SIGPIPE_GUARD;
   VarveLibvirtDomain *self = (VarveLibvirtDomain *)domain;
   VarveDomainState state;
 
@@ -245,6 +249,7 @@ domain_xml (VarveDomain *domain, char **out_xml, GBytes **out_nvram, char **out_
 static bool
 resume (VarveDomain *domain, GCancellable *cancellable, GError **error)
 {
+  VARVE_SIGPIPE_GUARD;
   VarveLibvirtDomain *self = (VarveLibvirtDomain *)domain;
   VarveDomainState state;
 
@@ -259,6 +264,7 @@ resume (VarveDomain *domain, GCancellable *cancellable, GError **error)
 static void
 domain_free (VarveDomain *domain)
 {
+  VARVE_SIGPIPE_GUARD;
   VarveLibvirtDomain *self = (VarveLibvirtDomain *)domain;
 
   disconnect (self);
@@ -305,6 +311,7 @@ VarveDomain *
 varve_libvirt_domain_open (const VarveDomainAddress *address, GCancellable *cancellable,
                            GError **error)
 {
+  VARVE_SIGPIPE_GUARD;
   VarveLibvirtDomain *self;
 
   if (!check_uri (address->uri, error) || g_cancellable_set_error_if_cancelled (cancellable, error))

@@ -94,12 +94,11 @@ running_inventory (VarveLibvirtDomain *self, GCancellable *cancellable, GError *
   return g_steal_pointer (&disks);
 }
 
-/* libvirt stores no bitmap outside qcow2, and neither must the two worlds differ on a domain that
- * is started and stopped, so what the image driver says of the disk is taken as it is. */
+/* (transfer full) */
 static VarveDisk *
 take_disk (GPtrArray *disks, const char *name)
 {
-  for (guint i = 0; i < disks->len; i++) {
+  for (guint i = 0; disks && i < disks->len; i++) {
     const VarveDisk *disk = g_ptr_array_index (disks, i);
 
     if (g_str_equal (disk->name, name))
@@ -133,8 +132,8 @@ stopped_inventory (VarveLibvirtDomain *self, GCancellable *cancellable, GError *
 
   if (!definition)
     return NULL;
-  stopped = varve_libvirt_stopped_open (self, definition, cancellable, error);
-  if (!stopped || !varve_domain_inventory (stopped, &images, cancellable, error))
+  if (!varve_libvirt_stopped_open (self, definition, &stopped, cancellable, error) ||
+      (stopped && !varve_domain_inventory (stopped, &images, cancellable, error)))
     return NULL;
   disks = g_ptr_array_new_with_free_func ((GDestroyNotify)varve_disk_free);
   for (guint i = 0; i < definition->disks->len; i++)
@@ -146,6 +145,7 @@ bool
 varve_libvirt_inventory (VarveDomain *domain, GPtrArray **out, GCancellable *cancellable,
                          GError **error)
 {
+  VARVE_SIGPIPE_GUARD;
   VarveLibvirtDomain *self = (VarveLibvirtDomain *)domain;
   VarveDomainState state;
 

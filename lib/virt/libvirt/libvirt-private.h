@@ -22,6 +22,7 @@
 
 #include "virt/domain.h"
 #include "virt/libvirt/libvirt-error.h"
+#include "virt/libvirt/libvirt-sigpipe.h"
 #include "virt/libvirt/libvirt-xml.h"
 
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (virDomainCheckpoint, virDomainCheckpointFree)
@@ -106,12 +107,15 @@ bool varve_libvirt_checkpoint_define (VarveLibvirtDomain *self, const char *name
 bool varve_libvirt_checkpoint_forget (VarveLibvirtDomain *self, const char *name, GError **error);
 
 /* --- libvirt-stopped.c --- */
-/* The domain's images as a domain of the image driver, with the same name, uuid and disks. */
-VarveDomain *varve_libvirt_stopped_open (VarveLibvirtDomain *self,
-                                         const VarveLibvirtDefinition *definition,
-                                         GCancellable *cancellable, GError **error);
-VarveDomain *varve_libvirt_stopped_domain (VarveLibvirtDomain *self, GCancellable *cancellable,
-                                           GError **error);
+/* The domain's images as a domain of the image driver, with the same name, uuid and disks. *out
+ * NULL: none of its disks can be opened as an image. */
+bool varve_libvirt_stopped_open (VarveLibvirtDomain *self, const VarveLibvirtDefinition *definition,
+                                 VarveDomain **out, GCancellable *cancellable, GError **error);
+bool varve_libvirt_stopped_domain (VarveLibvirtDomain *self, VarveDomain **out,
+                                   GCancellable *cancellable, GError **error);
+bool varve_libvirt_stopped_check (VarveLibvirtDomain *self, const VarveStart *start,
+                                  VarveStartReport **out, GCancellable *cancellable,
+                                  GError **error);
 bool varve_libvirt_stopped_start (VarveLibvirtDomain *self, const VarveStart *start,
                                   VarveSnapshot **out, uint64_t *out_pause_us,
                                   GCancellable *cancellable, GError **error);

@@ -100,6 +100,7 @@ bool
 varve_libvirt_poll (VarveSnapshot *base, VarveSnapshotStatus *out, GCancellable *cancellable,
                     GError **error)
 {
+  VARVE_SIGPIPE_GUARD;
   VarveLibvirtSnapshot *snapshot = (VarveLibvirtSnapshot *)base;
   VarveLibvirtDomain *self = domain_of (snapshot);
   VarveDomainState state;
@@ -149,6 +150,7 @@ still_ours (VarveLibvirtSnapshot *snapshot, GCancellable *cancellable, GError **
 bool
 varve_libvirt_finish (VarveSnapshot *base, GCancellable *cancellable, GError **error)
 {
+  VARVE_SIGPIPE_GUARD;
   VarveLibvirtSnapshot *snapshot = (VarveLibvirtSnapshot *)base;
 
   if (snapshot->images)
@@ -249,6 +251,7 @@ bool
 varve_libvirt_end (VarveSnapshot *base, bool start_was_cut, GCancellable *cancellable,
                    GError **error)
 {
+  VARVE_SIGPIPE_GUARD;
   VarveLibvirtSnapshot *snapshot = (VarveLibvirtSnapshot *)base;
   VarveLibvirtDomain *self = domain_of (snapshot);
   g_autoptr (GError) failed = NULL;

@@ -155,6 +155,7 @@ bool
 varve_libvirt_start (VarveDomain *domain, const VarveStart *start, VarveSnapshot **out,
                      uint64_t *out_pause_us, GCancellable *cancellable, GError **error)
 {
+  VARVE_SIGPIPE_GUARD;
   VarveLibvirtDomain *self = (VarveLibvirtDomain *)domain;
   g_autoptr (VarveLibvirtDefinition) definition = NULL;
   VarveDomainState state;

@@ -9,9 +9,19 @@
 
 #include "virt/libvirt/libvirt-private.h"
 
-VarveDomain *
+static void
+add_image (GHashTable *images, const VarveLibvirtDisk *disk)
+{
+  g_autofree char *why_not = varve_libvirt_disk_why_not (disk, true);
+
+  if (!why_not)
+    g_hash_table_insert (images, g_strdup (disk->name),
+                         varve_image_new (disk->path, disk->format, NULL));
+}
+
+bool
 varve_libvirt_stopped_open (VarveLibvirtDomain *self, const VarveLibvirtDefinition *definition,
-                            GCancellable *cancellable, GError **error)
+                            VarveDomain **out, GCancellable *cancellable, GError **error)
 {
   g_autoptr (GHashTable) images =
       g_hash_table_new_full (g_str_hash, g_str_equal, g_free, (GDestroyNotify)varve_image_free);
@@ -19,24 +29,46 @@ varve_libvirt_stopped_open (VarveLibvirtDomain *self, const VarveLibvirtDefiniti
     .uri = "image:", .name = self->base.name, .uuid = self->base.uuid, .images = images
   };
 
-  for (guint i = 0; i < definition->disks->len; i++) {
-    const VarveLibvirtDisk *disk = g_ptr_array_index (definition->disks, i);
-    g_autofree char *why_not = varve_libvirt_disk_why_not (disk, true);
-
-    if (!why_not)
-      g_hash_table_insert (images, g_strdup (disk->name),
-                           varve_image_new (disk->path, disk->format, NULL));
-  }
-  return varve_image_domain_open (&address, cancellable, error);
+  *out = NULL;
+  for (guint i = 0; i < definition->disks->len; i++)
+    add_image (images, g_ptr_array_index (definition->disks, i));
+  if (g_hash_table_size (images) == 0)
+    return true;
+  *out = varve_image_domain_open (&address, cancellable, error);
+  return *out != NULL;
 }
 
-VarveDomain *
-varve_libvirt_stopped_domain (VarveLibvirtDomain *self, GCancellable *cancellable, GError **error)
+bool
+varve_libvirt_stopped_domain (VarveLibvirtDomain *self, VarveDomain **out,
+                              GCancellable *cancellable, GError **error)
 {
   g_autoptr (VarveLibvirtDefinition) definition =
       varve_libvirt_definition (self, VIR_DOMAIN_XML_INACTIVE, error);
 
-  return definition ? varve_libvirt_stopped_open (self, definition, cancellable, error) : NULL;
+  *out = NULL;
+  return definition && varve_libvirt_stopped_open (self, definition, out, cancellable, error);
+}
+
+/* For what makes no sense without images. */
+static bool
+need_images (VarveLibvirtDomain *self, VarveDomain **out, GCancellable *cancellable, GError **error)
+{
+  if (!varve_libvirt_stopped_domain (self, out, cancellable, error))
+    return false;
+  return *out || varve_throw (error, VARVE_ERROR_REFUSED,
+                              "Domain '%s' is off, and none of its disks can be read without it: "
+                              "start it, then back it up.",
+                              self->base.name);
+}
+
+bool
+varve_libvirt_stopped_check (VarveLibvirtDomain *self, const VarveStart *start,
+                             VarveStartReport **out, GCancellable *cancellable, GError **error)
+{
+  g_autoptr (VarveDomain) images = NULL;
+
+  return need_images (self, &images, cancellable, error) &&
+         varve_domain_check (images, start, out, cancellable, error);
 }
 
 /* Tells libvirt of the new bitmaps. On failure they go again, so that nothing is left of the start.
@@ -66,10 +98,10 @@ bool
 varve_libvirt_stopped_start (VarveLibvirtDomain *self, const VarveStart *start, VarveSnapshot **out,
                              uint64_t *out_pause_us, GCancellable *cancellable, GError **error)
 {
-  VarveDomain *images = varve_libvirt_stopped_domain (self, cancellable, error);
   VarveLibvirtSnapshot *snapshot;
+  VarveDomain *images;
 
-  if (!images)
+  if (!need_images (self, &images, cancellable, error))
     return false;
   snapshot = varve_libvirt_snapshot_new (&self->base, start);
   snapshot->images = images;
@@ -87,9 +119,11 @@ bool
 varve_libvirt_stopped_end (VarveLibvirtDomain *self, const VarveStart *start, bool start_was_cut,
                            GCancellable *cancellable, GError **error)
 {
-  g_autoptr (VarveDomain) images = varve_libvirt_stopped_domain (self, cancellable, error);
+  g_autoptr (VarveDomain) images = NULL;
   g_autoptr (VarveSnapshot) left = NULL;
 
-  return images && varve_domain_attach (images, start, &left, cancellable, error) &&
-         varve_snapshot_end (left, start_was_cut, cancellable, error);
+  if (!varve_libvirt_stopped_domain (self, &images, cancellable, error))
+    return false;
+  return !images || (varve_domain_attach (images, start, &left, cancellable, error) &&
+                     varve_snapshot_end (left, start_was_cut, cancellable, error));
 }
