@@ -469,6 +469,40 @@ test_transient (void)
   g_assert_cmpstr (before, ==, after);
 }
 
+/* A QEMU of another user gets the scratch images and the sockets' directory. */
+static void
+test_other_user (void)
+{
+  g_autoptr (Machine) machine = machine_new ();
+  g_auto (Copy) copy = { 0 };
+  g_autoptr (GError) error = NULL;
+  uint64_t pause_us;
+
+  if (geteuid () != 0) {
+    g_test_skip ("only root can have a QEMU of another user");
+    return;
+  }
+  machine_make_disks (machine);
+  run_in (machine, "chown nobody . a.qcow2 b.qcow2");
+  run_in (machine, "chmod 0711 scratch");
+  machine_boot (machine, "-runas nobody -name vm1 " TWO_DISKS);
+  guest_write (machine->qmp, "vda", 7, 0);
+  g_autofree char *before = what_is_there (machine);
+  g_autoptr (VarveDomain) domain = open_or_fail (machine);
+  g_autoptr (VarveStart) start = make_start (machine, "0123456789abcdef", "CK1", NULL);
+  g_autoptr (VarveSnapshot) snapshot = NULL;
+  varve_domain_start (domain, start, &snapshot, &pause_us, NULL, &error);
+  g_assert_no_error (error);
+  take_copy (snapshot, false, &copy);
+  g_assert_cmpint (copy.data[0][0], ==, 7);
+  varve_snapshot_end (snapshot, false, NULL, &error);
+  g_assert_no_error (error);
+  varve_domain_checkpoint_remove (domain, "CK1", NULL, &error);
+  g_assert_no_error (error);
+  g_autofree char *after = what_is_there (machine);
+  g_assert_cmpstr (before, ==, after);
+}
+
 static void
 test_wrong_domain (void)
 {
@@ -494,6 +528,7 @@ main (int argc, char **argv)
   g_test_add_func ("/qmp-domain/inventory", test_inventory);
   g_test_add_func ("/qmp-domain/refusals", test_refusals);
   g_test_add_func ("/qmp-domain/transient", test_transient);
+  g_test_add_func ("/qmp-domain/other-user", test_other_user);
   g_test_add_func ("/qmp-domain/wrong-domain", test_wrong_domain);
   return g_test_run ();
 }
