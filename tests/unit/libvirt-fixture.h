@@ -388,9 +388,11 @@ kill_qemu (Fixture *f)
   g_autofree char *path = g_strdup_printf ("/run/libvirt/qemu/%s.pid", f->name);
   g_autofree char *pid = NULL;
   VarveDomainState state = VARVE_DOMAIN_RUNNING;
+  gint64 number;
 
   g_assert_true (g_file_get_contents (path, &pid, NULL, NULL));
-  g_assert_cmpint (kill ((pid_t)atoi (pid), SIGKILL), ==, 0);
+  g_assert_true (g_ascii_string_to_signed (g_strstrip (pid), 10, 2, G_MAXINT, &number, NULL));
+  g_assert_cmpint (kill ((pid_t)number, SIGKILL), ==, 0);
   for (int i = 0; i < 200 && state != VARVE_DOMAIN_OFF; i++) {
     g_usleep (50 * 1000);
     g_assert_true (varve_domain_state (f->domain, &state, NULL, NULL));
