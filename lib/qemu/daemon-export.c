@@ -5,9 +5,10 @@
  * opened whole or not at all:
  *
  *   { driver: qcow2, node-name: n-vda, read-only, file: {…}, backing:
- *     { driver: qcow2, node-name: n-vda-1, read-only: true, file: {…}, backing: null } }
+ *     { driver: qcow2, node-name: b1-n-vda, read-only: true, file: {…}, backing: null } }
  *
- * All that is below the top is read-only, also under a writable one.
+ * (Not n-vda-1: that could be the node of another export.) All that is below the top is read-only,
+ * also under a writable one.
  */
 #include "config.h"
 #include "qemu/daemon-export.h"
@@ -20,7 +21,7 @@
 #include "util/error.h"
 
 #define MAX_NODE_NAME 31 /* QEMU: BlockDriverState.node_name */
-#define LAYER_SUFFIX  4  /* "-255" */
+#define LAYER_PREFIX  5  /* "b255-" */
 
 /* What QEMU's id_wellformed takes, behind our own "n-". */
 static bool
@@ -30,7 +31,7 @@ fits_node_name (const char *name)
     if (!g_ascii_isalnum (*c) && !strchr ("-._", *c))
       return false;
   }
-  return strlen (name) + strlen ("n-") + LAYER_SUFFIX <= MAX_NODE_NAME;
+  return strlen (name) + strlen ("n-") + LAYER_PREFIX <= MAX_NODE_NAME;
 }
 
 char *
@@ -81,7 +82,7 @@ build_nodes (VarveQmp *qmp, const VarveDaemonExport *export, const char *node, G
   for (guint i = layers->len; i-- > 0;) {
     const VarveImageLayer *layer = layers->pdata[i];
     g_autofree char *secret = NULL;
-    g_autofree char *name = i == 0 ? g_strdup (node) : g_strdup_printf ("%s-%u", node, i);
+    g_autofree char *name = i == 0 ? g_strdup (node) : g_strdup_printf ("b%u-%s", i, node);
 
     if (!add_secret (qmp, layer, name, &secret, cancellable, error))
       return NULL;

@@ -316,6 +316,7 @@ varve_qmp_wait_event (VarveQmp *qmp, VarveQmpMatch match, gpointer user_data, un
         g_propagate_error (error, g_steal_pointer (&inner));
       return NULL;
     }
+    /* What had come by the deadline is looked through; a flood is not, for longer than a second. */
     if (g_get_monotonic_time () > deadline + G_USEC_PER_SEC)
       return take_event (qmp, match, user_data);
   }

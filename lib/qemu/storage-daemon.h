@@ -36,7 +36,7 @@ typedef struct {
 } VarveDaemonExport;
 
 /* @exports is an array of VarveDaemonExport; each becomes node "n-<export_name>" (see _node),
- * images below it "n-<export_name>-1" and on. Every backing file needs a recorded format
+ * images below it "b1-n-<export_name>" and on. Every backing file needs a recorded format
  * (VARVE_ERROR_REFUSED). An image that a running QEMU holds is VARVE_ERROR_BUSY; a bitmap that is
  * not there or is inconsistent is VARVE_ERROR_CHECKPOINT.
  * @directory (private, existing) gets the NBD socket, which is removed at the end. */

@@ -23,7 +23,7 @@ EVERYWHERE = {
     'sprintf vsprintf strcpy strncpy stpcpy strcat strncat gets': FORMAT,
     'malloc calloc realloc reallocarray free strdup strndup asprintf vasprintf': MEMORY,
     'alloca g_alloca g_newa strdupa': 'g_malloc: sizes come from outside',
-    'system popen wordexp g_spawn_command_line_sync g_spawn_command_line_async': SHELL,
+    'system popen wordexp': SHELL,
     'mktemp tmpnam tempnam tmpfile': TEMP,
     'localtime gmtime ctime asctime mktime': TIME,
     'rand srand random srandom rand_r drand48': RANDOM,

@@ -113,6 +113,9 @@ define_domain ()
 
 remove_domain ()
 {
+  if ! virsh dominfo "$1" > /dev/null 2>&1; then
+    return 0
+  fi
   if virsh domstate "$1" 2> /dev/null | grep -qvx 'shut off'; then
     virsh destroy "$1"
   fi

@@ -97,21 +97,50 @@ start_qemu (const char *socket)
   return process;
 }
 
+/* Whether a program succeeds. @out_output (may be NULL) is its stdout. */
+static inline bool
+try_program (const char *const *argv, char **out_output)
+{
+  g_autoptr (GSubprocess) process = g_subprocess_newv (argv, G_SUBPROCESS_FLAGS_STDOUT_PIPE, NULL);
+
+  g_assert_nonnull (process);
+  g_assert_true (g_subprocess_communicate_utf8 (process, NULL, NULL, out_output, NULL, NULL));
+  return g_subprocess_get_successful (process);
+}
+
 /* Runs a program that must succeed; gives back its stdout. */
 static inline char *
 run_program (const char *const *argv)
 {
-  g_autoptr (GSubprocess) process = g_subprocess_newv (argv, G_SUBPROCESS_FLAGS_STDOUT_PIPE, NULL);
   char *output = NULL;
 
-  g_assert_nonnull (process);
-  g_assert_true (g_subprocess_communicate_utf8 (process, NULL, NULL, &output, NULL, NULL));
-  g_assert_true (g_subprocess_get_successful (process));
+  g_assert_true (try_program (argv, &output));
   return output;
 }
 
 #define run(...)        g_free (run_program ((const char *const[]){ __VA_ARGS__, NULL }))
 #define run_output(...) run_program ((const char *const[]){ __VA_ARGS__, NULL })
+
+/* Makes an encrypted image, with a key that costs no seconds to try. QEMU measures how fast the
+ * machine is, and on a busy one gives up now and then ("Unable to get accurate CPU usage"): hence
+ * the tries. */
+static inline void
+create_encrypted (const char *path, const char *format, const char *key_file, const char *size)
+{
+  g_auto (GStrv) parts = g_strsplit (key_file, ",", -1);
+  g_autofree char *doubled = g_strjoinv (",,", parts);
+  g_autofree char *secret = g_strdup_printf ("secret,id=s,file=%s", doubled);
+  const char *options = g_str_equal (format, "luks")
+                            ? "key-secret=s,iter-time=10"
+                            : "encrypt.format=luks,encrypt.key-secret=s,encrypt.iter-time=10";
+  const char *argv[] = { "qemu-img", "create", "-q",    "-f", format, "--object",
+                         secret,     "-o",     options, path, size,   NULL };
+  bool made = false;
+
+  for (int i = 0; i < 20 && !made; i++)
+    made = try_program (argv, NULL);
+  g_assert_true (made);
+}
 
 #define assert_varve_error(error, expected, part)                                                  \
   G_STMT_START                                                                                     \

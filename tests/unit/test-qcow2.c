@@ -335,7 +335,8 @@ test_scattered (Fixture *f, gconstpointer data)
     for (uint64_t i = 0; i < tables; i++) {
       /* Two clusters, often on both sides of the boundary of two tables. */
       uint64_t at = (i * (size / covered / tables) + 1) * covered - cluster;
-      uint64_t offset = MIN (at + (g_rand_int (rand) % 2) * cluster, size - 2 * cluster);
+      uint64_t offset = at + (g_rand_int (rand) % 2) * cluster;
+      offset = MIN (offset, size - 2 * cluster);
       fill_random (rand, buffer, 64);
       memset (buffer + 64, (int)pass + 1, 2 * cluster - 64);
       put (sink, offset, buffer, 2 * cluster);

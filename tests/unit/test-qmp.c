@@ -90,7 +90,7 @@ run_server (gpointer data)
 
 /* Starts @serve and connects to it. */
 static VarveQmp *
-meet (Serve serve, GThread **out_thread, GError **error)
+meet (Serve serve, unsigned timeout_s, GThread **out_thread, GError **error)
 {
   int ends[2];
   Server *server = g_new0 (Server, 1);
@@ -102,14 +102,14 @@ meet (Serve serve, GThread **out_thread, GError **error)
 
   GSocket *socket = g_socket_new_from_fd (ends[0], NULL);
   g_assert_nonnull (socket);
-  return varve_qmp_connect_socket (socket, "fake", 1, NULL, error);
+  return varve_qmp_connect_socket (socket, "fake", timeout_s, NULL, error);
 }
 
 static VarveQmp *
 meet_well (Serve serve, GThread **out_thread)
 {
   g_autoptr (GError) error = NULL;
-  VarveQmp *qmp = meet (serve, out_thread, &error);
+  VarveQmp *qmp = meet (serve, 60, out_thread, &error);
 
   g_assert_no_error (error);
   return qmp;
@@ -143,7 +143,7 @@ assert_breaks (Serve serve, const char *words)
   GThread *thread;
   VarveQmp *qmp = meet_well (serve, &thread);
 
-  varve_qmp_set_timeout (qmp, 5);
+  varve_qmp_set_timeout (qmp, 60);
   g_assert_false (varve_qmp_run (qmp, "command", NULL, NULL, &error));
   assert_varve_error (error, VARVE_ERROR_SOURCE_UNREACHABLE, words);
   g_assert_null (varve_qmp_error_class (error));
@@ -293,16 +293,17 @@ test_bad_greetings (void)
 {
   static const struct {
     Serve serve;
+    unsigned timeout_s;
     VarveError code;
     const char *words;
   } cases[] = {
-    { greet_as_human, VARVE_ERROR_SOURCE_UNREACHABLE, "is not QMP" },
-    { greet_without_version, VARVE_ERROR_SOURCE_UNREACHABLE, "version of QEMU" },
-    { greet_with_absurd_version, VARVE_ERROR_SOURCE_UNREACHABLE, "version of QEMU" },
-    { greet_with_garbage, VARVE_ERROR_SOURCE_UNREACHABLE, "is not QMP" },
-    { greet_with_end, VARVE_ERROR_SOURCE_UNREACHABLE, "hung up" },
-    { greet_and_refuse, VARVE_ERROR_HYPERVISOR, "qmp_capabilities" },
-    { drain, VARVE_ERROR_BUSY, /* after the one second that meet gives */
+    { greet_as_human, 60, VARVE_ERROR_SOURCE_UNREACHABLE, "is not QMP" },
+    { greet_without_version, 60, VARVE_ERROR_SOURCE_UNREACHABLE, "version of QEMU" },
+    { greet_with_absurd_version, 60, VARVE_ERROR_SOURCE_UNREACHABLE, "version of QEMU" },
+    { greet_with_garbage, 60, VARVE_ERROR_SOURCE_UNREACHABLE, "is not QMP" },
+    { greet_with_end, 60, VARVE_ERROR_SOURCE_UNREACHABLE, "hung up" },
+    { greet_and_refuse, 60, VARVE_ERROR_HYPERVISOR, "qmp_capabilities" },
+    { drain, 1, VARVE_ERROR_BUSY,
       "The monitor 'fake' is in use by another client, as it did not greet within 1 s; give varve "
       "a -qmp socket of its own." },
   };
@@ -311,7 +312,7 @@ test_bad_greetings (void)
     g_autoptr (GError) error = NULL;
     GThread *thread;
 
-    g_assert_null (meet (cases[i].serve, &thread, &error));
+    g_assert_null (meet (cases[i].serve, cases[i].timeout_s, &thread, &error));
     assert_varve_error (error, cases[i].code, cases[i].words);
     g_thread_join (thread);
   }

@@ -6,7 +6,8 @@
  *
  *   guest resumed (if our start left it standing) ─▶ exports deleted, and seen gone
  *   ─▶ snapshot-access nodes ─▶ jobs cancelled, with them their filters
- *   ─▶ devices put back on their disks ─▶ filters, scratch nodes ─▶ frozen bitmaps ─▶ NBD server ─▶ files
+ *   ─▶ devices put back on their disks ─▶ filters, scratch nodes ─▶ frozen bitmaps ─▶ NBD server ─▶
+ * files
  *
  * The exports go first and from QEMU's side: a reader gets an error from then on, and a server that
  * is stopped with an export alive may freeze the guest. Each step asks QEMU what is there by name,
