@@ -133,6 +133,7 @@ varve_session_begin (const VarveStateDir *dir, VarveDomain *domain, const VarveS
 {
   VarveSession *session = g_new0 (VarveSession, 1);
   g_autofree char *name = lock_name (record->id);
+  g_autofree char *what = g_strdup_printf ("session %s", record->id);
   g_autofree char *holder = g_strdup_printf ("backup %s, pid %d", record->backup, (int)getpid ());
   VarveDomainState state;
 
@@ -144,7 +145,7 @@ varve_session_begin (const VarveStateDir *dir, VarveDomain *domain, const VarveS
     return NULL;
   }
   fill_record (record, start, state);
-  session->lock = varve_lock_take (dir, name, "session", holder, 0, cancellable, error);
+  session->lock = varve_lock_take (dir, name, what, holder, 0, cancellable, error);
   if (session->lock == NULL || !varve_record_save (record, dir, error)) {
     session_free (session);
     return NULL;
