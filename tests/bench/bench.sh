@@ -56,23 +56,62 @@ start_export ()
   wait_for 60 "qemu-nbd" nbdinfo --size "$export_uri"
 }
 
+raw_by_convert ()
+{
+  measure 'full to raw' 'qemu-img convert' qemu-img convert -f raw -O raw "$export_uri" "$tmp/copied"
+}
+
+raw_by_nbdcopy ()
+{
+  measure 'full to raw' nbdcopy nbdcopy "$export_uri" "$tmp/copied"
+}
+
+raw_by_varve ()
+{
+  measure 'full to raw' 'varve (engine)' "$copy_tool" "$export_uri" raw "$tmp/copied"
+}
+
+qcow2_by_convert ()
+{
+  measure 'full to qcow2' 'qemu-img convert' qemu-img convert -f raw -O qcow2 "$export_uri" "$tmp/copied"
+}
+
+qcow2_by_nbdcopy ()
+{
+  qemu-img create -q -f qcow2 "$tmp/copied" "$DISK_SIZE"
+  measure 'full to qcow2' 'nbdcopy to qemu-nbd' nbdcopy -- "$export_uri" '[' qemu-nbd -f qcow2 "$tmp/copied" ']'
+}
+
+qcow2_by_varve ()
+{
+  measure 'full to qcow2' 'varve (engine)' "$copy_tool" "$export_uri" qcow2 "$tmp/copied"
+}
+
+# in_turns ROUND WORD...: the words, another one first in each round, so that none is always behind the same other.
+in_turns ()
+{
+  local round=$1 i
+  shift
+  for ((i = 0; i < $#; i++)); do
+    echo "${@:(round - 1 + i) % $# + 1:1}"
+  done
+}
+
+# copy_and_check FORMAT FUNCTION: makes the copy, which must be right, and removes it.
+copy_and_check ()
+{
+  "$2"
+  assert_same "$tmp/copied" "$1" "$tmp/ours.qcow2" qcow2
+  rm "$tmp/copied"
+}
+
 copy_round ()
 {
-  local out=$tmp/copied
-  measure 'full to raw' 'qemu-img convert' qemu-img convert -f raw -O raw "$export_uri" "$out"
-  rm "$out"
-  measure 'full to raw' nbdcopy nbdcopy "$export_uri" "$out"
-  rm "$out"
-  measure 'full to raw' 'varve (engine)' "$copy_tool" "$export_uri" raw "$out"
-  rm "$out"
-  measure 'full to qcow2' 'qemu-img convert' qemu-img convert -f raw -O qcow2 "$export_uri" "$out"
-  rm "$out"
-  qemu-img create -q -f qcow2 "$out" "$DISK_SIZE"
-  measure 'full to qcow2' 'nbdcopy to qemu-nbd' nbdcopy -- "$export_uri" '[' qemu-nbd -f qcow2 "$out" ']'
-  rm "$out"
-  measure 'full to qcow2' 'varve (engine)' "$copy_tool" "$export_uri" qcow2 "$out"
-  assert_same "$out" qcow2 "$tmp/ours.qcow2" qcow2
-  rm "$out"
+  local by
+  for by in $(in_turns "$1" convert nbdcopy varve); do
+    copy_and_check raw "raw_by_$by"
+    copy_and_check qcow2 "qcow2_by_$by"
+  done
 }
 
 # Memory must not grow with the disk: the same density of data, 170 times the size.
@@ -119,28 +158,68 @@ newest_image ()
   find "$store" -name vda.qcow2 -not -path '*.partial/*' -printf '%T@ %p\n' | sort -n | tail -n 1 | cut -d' ' -f2
 }
 
-backup_round ()
+full_by_varve ()
 {
-  local round=$1 old
-  old=$(find "$store" -mindepth 2 -maxdepth 2 -type d -printf '%f\n' | sort)
   measure 'full backup' varve "$VARVE" backup -c "$libvirt_uri" "$ours" --to "images:$store" --owner bench --incremental never
+}
+
+full_by_virtnbdbackup ()
+{
   rm -rf "$peer"
   mkdir -m 0755 "$peer"
   measure 'full backup' virtnbdbackup virtnbdbackup -d "$theirs" -l full -o "$peer" -n -S /var/tmp
-  for id in $old; do
-    varve delete --from "images:$store" "$id" --with-dependents > "$tmp/delete.log" 2>&1 || [ ! -d "$store"/*/"$id" ]
-  done
-  change_both "$round"
+}
+
+incremental_by_varve ()
+{
   measure incremental varve "$VARVE" backup -c "$libvirt_uri" "$ours" --to "images:$store" --owner bench
+}
+
+incremental_by_virtnbdbackup ()
+{
   measure incremental virtnbdbackup virtnbdbackup -d "$theirs" -l inc -o "$peer" -n -S /var/tmp
+}
+
+restore_by_convert ()
+{
   measure 'restore to raw' 'qemu-img convert' qemu-img convert -O raw "$(newest_image)" "$tmp/restored"
   rm "$tmp/restored"
+}
+
+restore_by_varve ()
+{
   measure 'restore to raw' varve "$VARVE" restore --from "images:$store" "$ours@latest" --disk "vda=$tmp/restored,format=raw"
   assert_same "$tmp/restored" raw "$tmp/ours.qcow2" qcow2
   rm "$tmp/restored"
+}
+
+# It restores into the format that the disk had.
+restore_by_virtnbdrestore ()
+{
   mkdir "$tmp/peer-restored"
   measure 'restore to raw' 'virtnbdrestore (qcow2)' virtnbdrestore -i "$peer" -o "$tmp/peer-restored" -n -L "$tmp/virtnbdrestore.log"
   rm -r "$tmp/peer-restored"
+}
+
+backup_round ()
+{
+  local round=$1 by old=''
+  if [ "$round" -gt 1 ]; then
+    old=$(varve list --from "images:$store" | awk '/ vda full/ { print $1 }')
+  fi
+  for by in $(in_turns "$round" varve virtnbdbackup); do
+    "full_by_$by"
+  done
+  if [ -n "$old" ]; then
+    varve delete --from "images:$store" "$old" --with-dependents > "$tmp/delete.log" 2>&1
+  fi
+  change_both "$round"
+  for by in $(in_turns "$round" varve virtnbdbackup); do
+    "incremental_by_$by"
+  done
+  for by in $(in_turns "$round" convert varve virtnbdrestore); do
+    "restore_by_$by"
+  done
 }
 
 echo "in $tmp, $ROUNDS rounds, $(nproc) processors, $(varve --version)"
@@ -149,7 +228,7 @@ make_source
 start_export
 for ((round = 1; round <= ROUNDS; round++)); do
   echo "round $round of copies"
-  copy_round
+  copy_round "$round"
 done
 memory_round
 end_process "$export_pid"
