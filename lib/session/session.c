@@ -186,11 +186,6 @@ varve_session_close (VarveSession *session, GError **error)
 
   if (session->snapshot == NULL)
     return true;
-  if (!cut && session->record->phase != VARVE_PHASE_ENDING) {
-    session->record->phase = VARVE_PHASE_ENDING;
-    if (!varve_record_save (session->record, session->dir, error))
-      return false;
-  }
   if (!varve_snapshot_end (session->snapshot, cut, NULL, error))
     return false;
   g_clear_pointer (&session->snapshot, varve_snapshot_free);
@@ -201,8 +196,9 @@ bool
 varve_session_keep (VarveSession *session, GError **error)
 {
   session->record->kept = true;
-  return varve_record_save (session->record, session->dir, error) &&
-         varve_failpoint ("session-kept", error);
+  if (session->record->store == NULL && !varve_record_save (session->record, session->dir, error))
+    return false;
+  return varve_failpoint ("session-kept", error);
 }
 
 static bool
