@@ -57,13 +57,10 @@ zero_run_flush (ZeroRun *run, GError **error)
   return true;
 }
 
-/* A run that has come to the boundary at which it is cut does not wait for more: so it stays short.
- */
 static bool
 zero_run_add (ZeroRun *run, const BlockSum *sum, GError **error)
 {
-  if (run->length > 0 && run->offset + run->length == sum->offset &&
-      (sum->offset & (BLOCK_ZERO_CHUNK - 1)) != 0) {
+  if (run->length > 0 && run->offset + run->length == sum->offset) {
     run->length += sum->length;
     return true;
   }

@@ -142,8 +142,8 @@ block_nbd_pool_free (BlockNbdPool *pool)
   g_free (pool);
 }
 
-bool
-block_nbd_pool_perform (BlockNbdPool *pool, BlockNbdRequest *request, GError **error)
+static BlockNbdConnection *
+least_loaded (const BlockNbdPool *pool)
 {
   BlockNbdConnection *best = NULL;
   unsigned least = G_MAXUINT;
@@ -156,6 +156,55 @@ block_nbd_pool_perform (BlockNbdPool *pool, BlockNbdRequest *request, GError **e
       least = load;
     }
   }
-  block_nbd_connection_submit (best, request);
-  return block_nbd_connection_wait (best, request, error);
+  return best;
+}
+
+bool
+block_nbd_pool_perform (BlockNbdPool *pool, BlockNbdRequest *request, GError **error)
+{
+  BlockNbdConnection *connection = least_loaded (pool);
+
+  block_nbd_connection_submit (connection, request);
+  return block_nbd_connection_wait (connection, request, error);
+}
+
+/* All that was submitted is waited for, whatever becomes of the first: the buffer is in use until
+ * then. Parts of one transfer go by one connection. */
+static bool
+transfer_some (BlockNbdPool *pool, const BlockNbdRequest *model, size_t part, size_t length,
+               GError **error)
+{
+  BlockNbdRequest requests[BLOCK_NBD_DEPTH];
+  BlockNbdConnection *connection = least_loaded (pool);
+  unsigned count = 0;
+  bool ok = true;
+
+  for (size_t done = 0; done < length; done += part, count++) {
+    requests[count] = *model;
+    requests[count].offset += done;
+    requests[count].buffer = (uint8_t *)model->buffer + done;
+    requests[count].length = MIN (part, length - done);
+    block_nbd_connection_submit (connection, &requests[count]);
+  }
+  for (unsigned i = 0; i < count; i++)
+    ok = block_nbd_connection_wait (connection, &requests[i], ok ? error : NULL) && ok;
+  return ok;
+}
+
+bool
+block_nbd_pool_transfer (BlockNbdPool *pool, BlockNbdCommand command, uint64_t offset, void *buffer,
+                         size_t length, GError **error)
+{
+  size_t part = MIN (BLOCK_NBD_PART, pool->export.max_transfer);
+  BlockNbdRequest model = { .command = command, .offset = offset, .buffer = buffer };
+
+  while (length > 0) {
+    size_t some = MIN (length, part * BLOCK_NBD_DEPTH);
+    if (!transfer_some (pool, &model, part, some, error))
+      return false;
+    model.offset += some;
+    model.buffer = (uint8_t *)model.buffer + some;
+    length -= some;
+  }
+  return true;
 }

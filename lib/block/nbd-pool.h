@@ -7,6 +7,9 @@
 #include "block/nbd-connection.h"
 #include "block/nbd.h"
 
+/* Measured: a QEMU moves 256 KiB at a time faster than 1 MiB, and with less work on both sides. */
+#define BLOCK_NBD_PART (256u << 10)
+
 typedef struct {
   char *label;
   GPtrArray *connections;         /* of BlockNbdConnection */
@@ -21,7 +24,11 @@ BlockNbdPool *block_nbd_pool_open (const BlockNbdOptions *options, bool target,
 void block_nbd_pool_interrupt (BlockNbdPool *pool);
 void block_nbd_pool_free (BlockNbdPool *pool);
 
-/* Reads or writes by the connection that has the least to do. Any thread. */
+/* By the connection that has the least to do. Any thread. */
 bool block_nbd_pool_perform (BlockNbdPool *pool, BlockNbdRequest *request, GError **error);
+
+/* Reads or writes @length bytes, in parts of BLOCK_NBD_PART that are all under way at once. */
+bool block_nbd_pool_transfer (BlockNbdPool *pool, BlockNbdCommand command, uint64_t offset,
+                              void *buffer, size_t length, GError **error);
 
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (BlockNbdPool, block_nbd_pool_free)

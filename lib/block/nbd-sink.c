@@ -19,15 +19,9 @@ typedef struct {
 } NbdSink;
 
 static bool
-perform (NbdSink *self, BlockNbdCommand command, uint64_t offset, const void *buffer,
-         uint64_t length, GError **error)
+perform (NbdSink *self, BlockNbdCommand command, uint64_t offset, uint64_t length, GError **error)
 {
-  BlockNbdRequest request = {
-    .command = command,
-    .offset = offset,
-    .length = length,
-    .buffer = (void *)buffer,
-  };
+  BlockNbdRequest request = { .command = command, .offset = offset, .length = length };
 
   return block_nbd_pool_perform (self->pool, &request, error);
 }
@@ -36,28 +30,19 @@ static bool
 nbd_sink_write (BlockSink *sink, uint64_t offset, const void *buffer, size_t length, GError **error)
 {
   NbdSink *self = (NbdSink *)sink;
-  const uint8_t *from = buffer;
 
-  while (length > 0) {
-    size_t part = MIN (length, self->pool->export.max_transfer);
-    if (!perform (self, BLOCK_NBD_WRITE, offset, from, part, error))
-      return false;
-    offset += part;
-    from += part;
-    length -= part;
-  }
-  return true;
+  return block_nbd_pool_transfer (self->pool, BLOCK_NBD_WRITE, offset, (void *)buffer, length,
+                                  error);
 }
 
 static bool
 write_zeros (NbdSink *self, uint64_t offset, uint64_t length, GError **error)
 {
-  size_t most = MIN (ZERO_BUFFER, self->pool->export.max_transfer);
-  g_autofree uint8_t *zeros = g_malloc0 (MIN (length, most));
+  g_autofree uint8_t *zeros = g_malloc0 (MIN (length, ZERO_BUFFER));
 
   while (length > 0) {
-    size_t part = MIN (length, most);
-    if (!perform (self, BLOCK_NBD_WRITE, offset, zeros, part, error))
+    size_t part = MIN (length, ZERO_BUFFER);
+    if (!nbd_sink_write (&self->base, offset, zeros, part, error))
       return false;
     offset += part;
     length -= part;
@@ -74,7 +59,7 @@ nbd_sink_zero (BlockSink *sink, uint64_t offset, uint64_t length, GError **error
     return write_zeros (self, offset, length, error);
   while (length > 0) {
     uint64_t part = MIN (length, ZERO_LENGTH);
-    if (!perform (self, BLOCK_NBD_ZERO, offset, NULL, part, error))
+    if (!perform (self, BLOCK_NBD_ZERO, offset, part, error))
       return false;
     offset += part;
     length -= part;
@@ -89,7 +74,7 @@ nbd_sink_flush (BlockSink *sink, GError **error)
 {
   NbdSink *self = (NbdSink *)sink;
 
-  return !self->pool->export.can_flush || perform (self, BLOCK_NBD_FLUSH, 0, NULL, 0, error);
+  return !self->pool->export.can_flush || perform (self, BLOCK_NBD_FLUSH, 0, 0, error);
 }
 
 static void

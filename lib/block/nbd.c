@@ -18,14 +18,8 @@ static bool
 nbd_source_read (BlockSource *source, uint64_t offset, void *buffer, size_t length, GError **error)
 {
   NbdSource *self = (NbdSource *)source;
-  BlockNbdRequest request = {
-    .command = BLOCK_NBD_READ,
-    .offset = offset,
-    .length = length,
-    .buffer = buffer,
-  };
 
-  return block_nbd_pool_perform (self->pool, &request, error);
+  return block_nbd_pool_transfer (self->pool, BLOCK_NBD_READ, offset, buffer, length, error);
 }
 
 static bool

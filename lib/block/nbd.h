@@ -26,12 +26,18 @@ typedef struct {
   unsigned stall_timeout;   /* seconds without any answer while something is under way; 0: 60 */
 } BlockNbdOptions;
 
-/* Extents: dirty ∩ allocated is data, dirty ∩ hole is zero, the rest clean. A dirty context that
- * was asked for and not granted is an error, never a full read in disguise; a failing block status
- * for the allocation context alone downgrades to "all data". */
+/* Extents: dirty ∩ allocated is data, dirty ∩ hole is zero, the rest clean. A dirty context that was
+ * asked for and not granted is an error, never a full read in disguise; an error in answer to a
+ * question for the allocation context alone downgrades to "all data".
+ *
+ * Errors: SOURCE_UNREACHABLE (not connected in time), CHECKPOINT (no such dirty context); later
+ * SOURCE_LOST (connection gone or stalled; EINVAL, ENOTSUP, ESHUTDOWN: how QEMU says that a snapshot
+ * broke), SOURCE_PROTOCOL, SOURCE_READ (any other answer); G_IO_ERROR_CANCELLED behind interrupt.
+ * A connection that was lost stays lost. */
 BlockSource *block_nbd_source_open (const BlockNbdOptions *options, GCancellable *cancellable,
                                     GError **error);
 
-/* A writable export. reads_as_zero is false, as NBD cannot tell. */
+/* A writable export; contexts are ignored. reads_as_zero is false, as NBD cannot tell. Errors:
+ * NO_SPACE, CANCELLED behind interrupt, STORE_UNREACHABLE for all else. */
 BlockSink *block_nbd_sink_open (const BlockNbdOptions *options, GCancellable *cancellable,
                                 GError **error);

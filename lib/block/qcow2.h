@@ -4,10 +4,12 @@
 /* An append-only writer of new qcow2 images (version 3, 16-bit refcounts, no compression, no
  * encryption, no snapshots), after docs/interop/qcow2.txt of QEMU.
  *
- * Clusters are laid down in the order in which they come; L2 tables of which nothing more is
- * expected are written out, so that memory does not grow with the disk; flush writes the L1 table,
- * the refcounts and, last, the header. A file that was not flushed has no header and is not an
- * image.
+ * Clusters are laid down in the order in which they come. Of the L2 tables only a few are in memory, and
+ * the others in the file, so that memory does not grow with the disk. Flush writes the L1 table, the
+ * refcounts and, last, the header: a file that was not flushed has no header and is not an image.
+ * After a failed write nothing more is taken, and flush fails.
+ *
+ * QEMU reads a size that is no multiple of 512 as the next lower one: such a size is refused.
  */
 #pragma once
 

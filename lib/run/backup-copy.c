@@ -6,6 +6,7 @@
 
 #include "run/backup.h"
 
+#include "block/fleece.h"
 #include "block/nbd.h"
 #include "run/sample.h"
 #include "util/error.h"
@@ -71,26 +72,55 @@ tick (uint64_t done, uint64_t total, gpointer data, GError **error)
 }
 
 static BlockSource *
+open_export (const VarveEndpoint *endpoint, const char *label, bool changed_only,
+             GCancellable *cancellable, GError **error)
+{
+  BlockNbdOptions options = {
+    .uri = endpoint->uri,
+    .label = label,
+    .dirty_context = changed_only ? endpoint->dirty_context : NULL,
+    .allocation_context = endpoint->allocation_context,
+    .contexts_may_share = endpoint->contexts_may_share,
+    .connections = endpoint->connections,
+  };
+
+  return block_nbd_source_open (&options, cancellable, error);
+}
+
+/* With the driver's witness of what has been copied, where it has one. */
+static BlockSource *
+open_witnessed (const VarveEndpoint *endpoint, const char *label, bool changed_only,
+                GCancellable *cancellable, GError **error)
+{
+  g_autoptr (BlockSource) snapshot =
+      open_export (endpoint, label, changed_only, cancellable, error);
+  BlockNbdOptions options = {
+    .uri = endpoint->copied_uri,
+    .label = label,
+    .dirty_context = endpoint->copied_context,
+  };
+  BlockSource *copied;
+
+  if (snapshot == NULL || endpoint->copied_uri == NULL)
+    return g_steal_pointer (&snapshot);
+  copied = block_nbd_source_open (&options, cancellable, error);
+  if (copied == NULL)
+    return NULL;
+  return block_fleece_source_new (g_steal_pointer (&snapshot), copied, error);
+}
+
+static BlockSource *
 open_snapshot (VarveBackupRun *run, const char *disk, bool changed_only, GCancellable *cancellable,
                GError **error)
 {
   g_auto (VarveEndpoint) endpoint = { NULL };
   g_autofree char *label = g_strdup_printf ("disk '%s'", disk);
-  BlockNbdOptions options;
   BlockSource *source;
 
   if (!varve_snapshot_endpoint (varve_session_snapshot (run->session), disk, &endpoint, cancellable,
                                 error))
     return NULL;
-  options = (BlockNbdOptions){
-    .uri = endpoint.uri,
-    .label = label,
-    .dirty_context = changed_only ? endpoint.dirty_context : NULL,
-    .allocation_context = endpoint.allocation_context,
-    .contexts_may_share = endpoint.contexts_may_share,
-    .connections = endpoint.connections,
-  };
-  source = block_nbd_source_open (&options, cancellable, error);
+  source = open_witnessed (&endpoint, label, changed_only, cancellable, error);
   if (source != NULL)
     g_ptr_array_add (run->sources, source);
   return source;

@@ -192,11 +192,12 @@ refuse (const VarveStartReport *report, GError **error)
   return varve_throw (error, VARVE_ERROR_REFUSED, "%s", all->str);
 }
 
+/* The manifest keeps what was told. */
 static void
-note (VarveBackupRun *run, const char *text)
+tell (VarveBackupRun *run, VarveEventType type, const char *text)
 {
   g_ptr_array_add (run->manifest->notes, g_strdup (text));
-  emit (run, (VarveEvent){ .type = VARVE_EVENT_WARNING, .text = text });
+  emit (run, (VarveEvent){ .type = type, .text = text });
 }
 
 static char *
@@ -221,7 +222,7 @@ check_start (VarveBackupRun *run, GCancellable *cancellable, GError **error)
     return false;
   run->manifest->strategy = g_strdup (report->strategy);
   for (guint i = 0; i < report->weaker->len; i++)
-    note (run, g_ptr_array_index (report->weaker, i));
+    tell (run, VARVE_EVENT_NOTE, g_ptr_array_index (report->weaker, i));
   if (report->needs_scratch)
     return varve_scratch_check (run->start, directory, &run->watermark, error);
   varve_scratch_none (run->start);
@@ -314,7 +315,7 @@ begin_session (VarveBackupRun *run, GCancellable *cancellable, GError **error)
   if (run->session == NULL)
     return false;
   for (guint i = 0; i < weaker->len; i++)
-    note (run, g_ptr_array_index (weaker, i));
+    tell (run, VARVE_EVENT_WARNING, g_ptr_array_index (weaker, i));
   manifest->consistency = g_strdup (run->state == VARVE_DOMAIN_OFF ? "off"
                                     : frozen                       ? "file-systems"
                                                                    : "crash");

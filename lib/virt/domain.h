@@ -31,8 +31,8 @@ typedef struct {
   /* No side effect: how it would be done, and what is refused. */
   bool (*check) (VarveDomain *, const VarveStart *, VarveStartReport **out, GCancellable *,
                  GError **);
-  /* One instant over all disks. On failure nothing of it is left. @out_pause_us: how long the guest
-   * stood still. */
+  /* One instant over all disks. On failure nothing of it is left; where even that could not be had,
+   * *@out is the rest, for `end`, and else NULL. @out_pause_us: how long the guest stood still. */
   bool (*start) (VarveDomain *, const VarveStart *, VarveSnapshot **out, uint64_t *out_pause_us,
                  GCancellable *, GError **);
   /* The same snapshot from its record, whatever is left of it: only poll and end are then sure to

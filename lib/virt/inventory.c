@@ -178,6 +178,8 @@ varve_endpoint_clear (VarveEndpoint *endpoint)
   g_free (endpoint->uri);
   g_free (endpoint->dirty_context);
   g_free (endpoint->allocation_context);
+  g_free (endpoint->copied_uri);
+  g_free (endpoint->copied_context);
   *endpoint = (VarveEndpoint){ 0 };
 }
 

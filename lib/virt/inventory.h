@@ -103,6 +103,8 @@ typedef struct {
   char *allocation_context; /* NULL: none */
   bool contexts_may_share;
   unsigned connections;
+  char *copied_uri;     /* NULL, or the scratch image's export: what it holds has been copied */
+  char *copied_context; /* of that: bit 0 is set where it holds something */
 } VarveEndpoint;
 
 void varve_endpoint_clear (VarveEndpoint *endpoint);

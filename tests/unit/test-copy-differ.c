@@ -163,6 +163,30 @@ test_grown (void)
   block_sink_free (&trace->sink);
 }
 
+/* That holds for bytes below the end, too, where their unit goes on behind it. */
+static void
+test_grown_data (void)
+{
+  uint64_t size = MIB;
+  VarveExtents *map = varve_extents_new ();
+  VarveExtents *base_map = varve_extents_new ();
+  g_autofree uint8_t *content = g_malloc0 (size);
+  Trace *trace = trace_new (size, 1, true, false);
+
+  memset (content, 5, 200);
+  varve_extents_append (map, 0, 100, VARVE_EXTENT_DATA);
+  varve_extents_append (map, 100, size - 100, VARVE_EXTENT_CLEAN);
+  varve_extents_append (base_map, 0, 200, VARVE_EXTENT_DATA);
+  Probe *source = probe_new ("disk 'vda'", content, size, map, true);
+  Probe *base = probe_new ("base", content, 200, base_map, true);
+  copy_and_compare (source, trace, base, content, content);
+  g_assert_cmpuint (trace->reach[0], ==, REACH_DATA);
+  g_assert_cmpuint (trace->reach[100], ==, REACH_NONE);
+  block_source_free (&source->source);
+  block_source_free (&base->source);
+  block_sink_free (&trace->sink);
+}
+
 static void
 test_base_not_whole (void)
 {
@@ -194,6 +218,7 @@ main (int argc, char **argv)
   g_test_add_func ("/copy-differ/random", test_random);
   g_test_add_func ("/copy-differ/thin", test_thin);
   g_test_add_func ("/copy-differ/grown", test_grown);
+  g_test_add_func ("/copy-differ/grown-data", test_grown_data);
   g_test_add_func ("/copy-differ/base-not-whole", test_base_not_whole);
   return g_test_run ();
 }

@@ -514,6 +514,96 @@ test_killed_worker (Fixture *f, gconstpointer data)
   g_assert_false (libvirt_has_checkpoint (f, "varve.t-1.b.n"));
 }
 
+/* --- scratch runs full ----------------------------------------------------------------------------- */
+
+/* A boot sector: writes MiB 1 to 31 of the first disk by BIOS calls (int 13h, ah 43h, 64 sectors each), over and over. A
+ * real write of the guest is needed, as only those make QEMU pause it. */
+static const unsigned char boot_sector[512] = {
+  0x31,         0xc0, 0x8e, 0xd8, 0xbc, 0x00, 0x7b,             /* ds = 0, sp = 0x7b00 */
+  0x66,         0xc7, 0x06, 0x38, 0x7c, 0x00, 0x08, 0x00, 0x00, /* again: lba = 2048 */
+  0xb4,         0x43, 0xb0, 0x00, 0xb2, 0x80, /* next: ah = 43h, al = 0, dl = 80h */
+  0xbe,         0x30, 0x7c, 0xcd, 0x13,       /* si = packet; int 13h */
+  0x66,         0x83, 0x06, 0x38, 0x7c, 0x40, /* lba += 64 */
+  0x66,         0x81, 0x3e, 0x38, 0x7c, 0x00, 0x00, 0x01, 0x00, /* lba < 65536? */
+  0x72,         0xe4, 0xeb, 0xd9, 0x66, 0x90,                   /* then next, else again */
+  0x10,         0x00, 0x40, 0x00, 0x00, 0x00, 0x00, 0x10, /* packet: 64 sectors from 1000:0000 */
+  0x00,         0x08, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, /* … to this lba */
+  [510] = 0x55, 0xaa,
+};
+
+static guint64
+bytes_written (Fixture *f)
+{
+  g_autofree char *out = NULL;
+  const char *at;
+
+  g_assert_true (try_run (&out, "virsh", "-q", "-c", SYSTEM, "domblkstat", f->name, "vda"));
+  at = strstr (out, "wr_bytes ");
+  g_assert_nonnull (at);
+  return g_ascii_strtoull (at + strlen ("wr_bytes "), NULL, 10);
+}
+
+/* Waits up to 30 s. */
+static void
+wait_for_writes (Fixture *f, guint64 more_than)
+{
+  for (int i = 0; i < 300 && bytes_written (f) <= more_than; i++)
+    g_usleep (100 * 1000);
+  g_assert_cmpuint (bytes_written (f), >, more_than);
+}
+
+static void
+start_writing_guest (Fixture *f)
+{
+  g_autofree char *path = in_top (f, "vda.qcow2");
+  g_autofree char *boot = in_top (f, "boot.bin");
+  g_autofree char *command = g_strdup_printf ("write -s %s 0 512", boot);
+
+  g_assert_true (g_file_set_contents (boot, (const char *)boot_sector, sizeof boot_sector, NULL));
+  run ("qemu-io", "-c", command, "-c", "write -P 0x77 1M 31M", path);
+  virsh ("start", f->name);
+  wait_for_writes (f, 0);
+}
+
+static void
+test_scratch_full (Fixture *f, gconstpointer data)
+{
+  g_autoptr (VarveStart) start = new_start (f, NULL);
+  g_autoptr (VarveSnapshot) snapshot = NULL;
+  g_autofree char *small = in_top (f, "small");
+  g_autoptr (GError) error = NULL;
+  VarveStartDisk *disk = add_disk (f, start, "vda", NULL);
+  bool paused = false;
+
+  g_assert_cmpint (g_mkdir (small, 0711), ==, 0);
+  if (!try_run (NULL, "mount", "-t", "tmpfs", "-o", "size=8m,mode=0711", "varve-test", small)) {
+    g_test_skip ("no tmpfs can be mounted here");
+    return;
+  }
+  g_free (disk->scratch);
+  disk->scratch = g_build_filename (small, "scratch", NULL);
+  start_writing_guest (f);
+  snapshot = begin (f, start);
+  for (int i = 0; i < 300 && !paused; i++) {
+    g_auto (VarveSnapshotStatus) status = { 0 };
+
+    g_usleep (100 * 1000);
+    varve_snapshot_poll (snapshot, &status, NULL, &error);
+    g_assert_no_error (error);
+    g_assert_cmpint (status.state, ==, VARVE_SNAPSHOT_ALIVE);
+    paused = status.guest_paused;
+  }
+  g_assert_true (paused);
+  assert_state (f, VARVE_DOMAIN_PAUSED_IO_ERROR);
+  varve_snapshot_end (snapshot, false, NULL, &error);
+  g_assert_no_error (error);
+  g_assert_true (varve_domain_resume (f->domain, NULL, NULL));
+  assert_state (f, VARVE_DOMAIN_RUNNING);
+  wait_for_writes (f, bytes_written (f) + MIB);
+  assert_no_files (start);
+  run ("umount", "-l", small);
+}
+
 int
 main (int argc, char **argv)
 {
@@ -541,5 +631,6 @@ main (int argc, char **argv)
   add_test ("domain/failing-start", NULL, test_failing_start);
   add_test ("domain/failing-end", NULL, test_failing_end);
   add_test ("domain/killed-worker", NULL, test_killed_worker);
+  add_test ("domain/scratch-full", "off", test_scratch_full);
   return g_test_run ();
 }

@@ -4,6 +4,7 @@
 /* Which decision each of libvirt's errors stands for. Words are as libvirt 9.0 gave them. */
 #include "config.h"
 
+#include <libvirt/libvirt.h>
 #include <libvirt/virterror.h>
 
 #include "virt/libvirt/libvirt-error.h"
@@ -60,6 +61,7 @@ test_throw_without_error (void)
 {
   g_autoptr (GError) error = NULL;
 
+  g_assert_cmpint (virInitialize (), ==, 0);
   virResetLastError ();
   g_assert_false (varve_libvirt_throw (&error, "Cannot do '%s'", "it"));
   g_assert_error (error, VARVE_ERROR, VARVE_ERROR_HYPERVISOR);

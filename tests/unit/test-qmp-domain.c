@@ -3,77 +3,11 @@
 
 #include "config.h"
 #include "machine.h"
+#include "boot-guest.h"
 
 #include "util/error.h"
 
-/* --- a guest that writes all the time --------------------------------------------------------- */
-
-/* A boot sector: write number i puts i into a sector of block i / 64 % 256 of vda, and then of vdb.
- * So a disk that is one instant equals the state after some write k, and vdb is at k or one write
- * behind.
- *
- *         xor  ax,ax ; mov ds,ax ; mov ss,ax ; mov sp,0x7c00 ; mov dword [0x8000],0
- *   next: inc  dword [0x8000] ; mov eax,[0x8000]
- *         shr  eax,6 ; and eax,255 ; shl eax,7 ; mov [dap+8],eax
- *         mov  si,dap ; mov ax,0x4300 ; mov dl,0x81 ; int 0x13
- *         mov  si,dap ; mov ax,0x4300 ; mov dl,0x82 ; int 0x13
- *         jmp  next
- *   dap:  16, 0, 1 sector, 0x8000, 0, LBA (8 bytes)
- */
-static const unsigned char boot_sector[] = {
-  0x31, 0xc0, 0x8e, 0xd8, 0x8e, 0xd0, 0xbc, 0x00, 0x7c, 0x66, 0xc7, 0x06, 0x00, 0x80,
-  0x00, 0x00, 0x00, 0x00, 0x66, 0xff, 0x06, 0x00, 0x80, 0x66, 0xa1, 0x00, 0x80, 0x66,
-  0xc1, 0xe8, 0x06, 0x66, 0x25, 0xff, 0x00, 0x00, 0x00, 0x66, 0xc1, 0xe0, 0x07, 0x66,
-  0xa3, 0x4b, 0x7c, 0xbe, 0x43, 0x7c, 0xb8, 0x00, 0x43, 0xb2, 0x81, 0xcd, 0x13, 0xbe,
-  0x43, 0x7c, 0xb8, 0x00, 0x43, 0xb2, 0x82, 0xcd, 0x13, 0xeb, 0xcf, 0x10, 0x00, 0x01,
-  0x00, 0x00, 0x80, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
-};
-
-#define WRITES_PER_BLOCK 64u
-#define BOOT_DISK                                                                                  \
-  "-drive if=none,id=boot,format=raw,file=boot.img,read-only=on "                                  \
-  "-device virtio-blk-pci,drive=boot,bootindex=0"
-
-static void
-make_boot_disk (const Machine *machine)
-{
-  g_autofree char *path = path_in (machine, "boot.img");
-  char image[512] = { 0 };
-  g_autoptr (GError) error = NULL;
-
-  memcpy (image, boot_sector, sizeof boot_sector);
-  image[510] = 0x55;
-  image[511] = (char)0xaa;
-  g_file_set_contents (path, image, sizeof image, &error);
-  g_assert_no_error (error);
-  /* A disk of less than a cylinder has no sector that the BIOS could read. */
-  g_assert_cmpint (truncate (path, 4 << 20), ==, 0);
-}
-
-/* The number of the write that the guest is at, from its memory. */
-static guint
-guest_progress (const Machine *machine)
-{
-  g_autoptr (GError) error = NULL;
-  g_autoptr (JsonNode) reply =
-      varve_qmp_execute (machine->qmp, "human-monitor-command",
-                         varve_qmp_args ("{'command-line':'xp/1dw 0x8000'}"), NULL, &error);
-
-  g_assert_no_error (error);
-  const char *colon = strchr (json_node_get_string (reply), ':');
-  g_assert_nonnull (colon);
-  return (guint)g_ascii_strtoull (colon + 1, NULL, 10);
-}
-
-static void
-wait_for_writes (const Machine *machine, guint more)
-{
-  guint until = guest_progress (machine) + more;
-
-  for (int i = 0; i < 12000 && guest_progress (machine) < until; i++)
-    g_usleep (5000);
-  g_assert_cmpuint (guest_progress (machine), >=, until);
-}
+/* --- what the guest's writes prove ------------------------------------------------------------- */
 
 static guint32
 word_at (const char *data, guint block)
@@ -111,14 +45,13 @@ instant_of (const char *data)
   return k;
 }
 
-static guint32
-common_instant (char *const *data)
+/* The instant of each disk: vdb's is vda's, or one write before that. */
+static void
+find_instants (char *const *data, guint32 *out)
 {
-  guint32 a = instant_of (data[0]);
-  guint32 b = instant_of (data[1]);
-
-  g_assert_true (b == a || b + 1 == a);
-  return a;
+  out[0] = instant_of (data[0]);
+  out[1] = instant_of (data[1]);
+  g_assert_true (out[1] == out[0] || out[1] + 1 == out[0]);
 }
 
 /* --- one whole backup and its increment ------------------------------------------------------- */
@@ -190,14 +123,14 @@ back_up (const Machine *machine, VarveDomain *domain, const VarveStart *start, C
 
 /* What the dirty map leaves out must be the base's; and it must be a map, not the whole disk. */
 static void
-check_increment (const Copy *full, const Copy *increment, guint32 from, guint32 to)
+check_increment (const Copy *full, const Copy *increment, const guint32 *from, const guint32 *to)
 {
   for (int disk = 0; disk < 2; disk++) {
     guint clean = 0;
 
     for (guint b = 0; b < BLOCKS; b++) {
       size_t at = (size_t)b * BLOCK;
-      bool touched = last_write (b, to) > from;
+      bool touched = last_write (b, to[disk]) > from[disk];
 
       g_assert_true (increment->dirty[disk][b] || !touched);
       if (increment->dirty[disk][b])
@@ -205,7 +138,7 @@ check_increment (const Copy *full, const Copy *increment, guint32 from, guint32 
       clean++;
       g_assert_cmpmem (full->data[disk] + at, BLOCK, increment->data[disk] + at, BLOCK);
     }
-    if (to - from < (BLOCKS - 2) * WRITES_PER_BLOCK)
+    if (to[disk] - from[disk] < (BLOCKS - 2) * WRITES_PER_BLOCK)
       g_assert_cmpuint (clean, >, 0);
   }
 }
@@ -266,6 +199,7 @@ two_backups (VarvePause pause, const char *strategy)
   g_autoptr (Machine) machine = machine_new ();
   g_auto (Copy) full = { 0 };
   g_auto (Copy) increment = { 0 };
+  guint32 from[2], to[2];
   uint64_t pause_us = 0;
 
   machine_make_disks (machine);
@@ -283,11 +217,11 @@ two_backups (VarvePause pause, const char *strategy)
   g_assert_true ((pause_us > 0) == (pause == VARVE_PAUSE_BRIEF));
   g_test_message ("the guest stood still for %" G_GUINT64_FORMAT " us", pause_us);
   back_up (machine, domain, second, &increment, &pause_us);
-  guint32 from = common_instant (full.data);
-  guint32 to = common_instant (increment.data);
-  g_assert_cmpuint (from, <, to);
-  g_assert_cmpuint (to, <, guest_progress (machine));
-  g_test_message ("instants: after write %u and after write %u", from, to);
+  find_instants (full.data, from);
+  find_instants (increment.data, to);
+  g_assert_cmpuint (from[0], <, to[0]);
+  g_assert_cmpuint (to[0], <, guest_progress (machine));
+  g_test_message ("instants: after write %u and after write %u", from[0], to[0]);
   check_increment (&full, &increment, from, to);
   remove_checkpoints (domain);
   g_autofree char *after = what_is_there (machine);
@@ -535,6 +469,40 @@ test_transient (void)
   g_assert_cmpstr (before, ==, after);
 }
 
+/* A QEMU of another user gets the scratch images and the sockets' directory. */
+static void
+test_other_user (void)
+{
+  g_autoptr (Machine) machine = machine_new ();
+  g_auto (Copy) copy = { 0 };
+  g_autoptr (GError) error = NULL;
+  uint64_t pause_us;
+
+  if (geteuid () != 0) {
+    g_test_skip ("only root can have a QEMU of another user");
+    return;
+  }
+  machine_make_disks (machine);
+  run_in (machine, "chown nobody . a.qcow2 b.qcow2");
+  run_in (machine, "chmod 0711 scratch");
+  machine_boot (machine, "-runas nobody -name vm1 " TWO_DISKS);
+  guest_write (machine->qmp, "vda", 7, 0);
+  g_autofree char *before = what_is_there (machine);
+  g_autoptr (VarveDomain) domain = open_or_fail (machine);
+  g_autoptr (VarveStart) start = make_start (machine, "0123456789abcdef", "CK1", NULL);
+  g_autoptr (VarveSnapshot) snapshot = NULL;
+  varve_domain_start (domain, start, &snapshot, &pause_us, NULL, &error);
+  g_assert_no_error (error);
+  take_copy (snapshot, false, &copy);
+  g_assert_cmpint (copy.data[0][0], ==, 7);
+  varve_snapshot_end (snapshot, false, NULL, &error);
+  g_assert_no_error (error);
+  varve_domain_checkpoint_remove (domain, "CK1", NULL, &error);
+  g_assert_no_error (error);
+  g_autofree char *after = what_is_there (machine);
+  g_assert_cmpstr (before, ==, after);
+}
+
 static void
 test_wrong_domain (void)
 {
@@ -560,6 +528,7 @@ main (int argc, char **argv)
   g_test_add_func ("/qmp-domain/inventory", test_inventory);
   g_test_add_func ("/qmp-domain/refusals", test_refusals);
   g_test_add_func ("/qmp-domain/transient", test_transient);
+  g_test_add_func ("/qmp-domain/other-user", test_other_user);
   g_test_add_func ("/qmp-domain/wrong-domain", test_wrong_domain);
   return g_test_run ();
 }

@@ -266,6 +266,46 @@ test_broken (gconstpointer data)
   g_assert_cmpstr (before, ==, after);
 }
 
+/* A reader that asks and never takes the answer holds the export until it is gone, and the end says so
+ * without harm to the guest. */
+static void
+test_hung_reader (void)
+{
+  g_autoptr (Machine) machine = machine_new ();
+  g_auto (VarveEndpoint) endpoint = { 0 };
+  g_autoptr (GError) error = NULL;
+  g_autofree char *data = g_malloc (DISK_SIZE);
+  uint64_t pause_us;
+
+  machine_make_disks (machine);
+  machine_boot (machine, "-name vm1 " TWO_DISKS);
+  for (guint i = 0; i < BLOCKS; i++)
+    guest_write (machine->qmp, "vda", 1, (uint64_t)i * BLOCK);
+  g_autoptr (VarveDomain) domain = open_or_fail (machine);
+  g_autofree char *before = what_is_there (machine);
+  g_autoptr (VarveStart) start = make_start (machine, "0123456789abcdef", NULL, NULL);
+  g_autoptr (VarveSnapshot) snapshot = NULL;
+  varve_domain_start (domain, start, &snapshot, &pause_us, NULL, &error);
+  g_assert_no_error (error);
+  varve_snapshot_endpoint (snapshot, "vda", &endpoint, NULL, &error);
+  g_assert_no_error (error);
+  struct nbd_handle *nbd = connect_to (&endpoint, NULL);
+  for (guint i = 0; i < 8; i++)
+    g_assert_cmpint (nbd_aio_pread (nbd, data + (gsize)i * (2 << 20), 2 << 20,
+                                    (uint64_t)i * (2 << 20), NBD_NULL_COMPLETION, 0),
+                     >, 0);
+  g_usleep (500000);
+  g_assert_false (varve_snapshot_end (snapshot, false, NULL, &error));
+  g_assert_error (error, VARVE_ERROR, VARVE_ERROR_BUSY);
+  g_clear_error (&error);
+  guest_write (machine->qmp, "vda", 2, 0);
+  nbd_close (nbd);
+  varve_snapshot_end (snapshot, false, NULL, &error);
+  g_assert_no_error (error);
+  g_autofree char *after = what_is_there (machine);
+  g_assert_cmpstr (before, ==, after);
+}
+
 static GHashTable *
 images_of (const Machine *machine)
 {
@@ -346,6 +386,7 @@ main (int argc, char **argv)
   g_test_add_data_func ("/qmp-left-over/kills/filter", brief, test_kills);
   g_test_add_data_func ("/qmp-left-over/kills/job", never, test_kills);
   g_test_add_func ("/qmp-left-over/foreign-server", test_foreign_server);
+  g_test_add_func ("/qmp-left-over/hung-reader", test_hung_reader);
   g_test_add_data_func ("/qmp-left-over/broken/filter", brief, test_broken);
   g_test_add_data_func ("/qmp-left-over/broken/job", never, test_broken);
   g_test_add_func ("/qmp-left-over/qemu-dies", test_qemu_dies);

@@ -89,10 +89,11 @@ test_lies (void)
   } cases[] = {
     { true, { { 100, 50, VARVE_EXTENT_DATA }, { 150, 50, VARVE_EXTENT_ZERO } } },
     { true, { { 100, 100, VARVE_EXTENT_CLEAN } } },
-    { false, { { 0, 0, VARVE_EXTENT_DATA } } },                                    /* nothing */
-    { false, { { 100, 50, VARVE_EXTENT_DATA } } },                                 /* too short */
-    { false, { { 100, 101, VARVE_EXTENT_DATA } } },                                /* too long */
-    { false, { { 100, UINT64_MAX, VARVE_EXTENT_DATA } } },                         /* wraps */
+    { false, { { 0, 0, VARVE_EXTENT_DATA } } },            /* nothing */
+    { false, { { 100, 50, VARVE_EXTENT_DATA } } },         /* too short */
+    { false, { { 100, 101, VARVE_EXTENT_DATA } } },        /* too long */
+    { false, { { 100, UINT64_MAX, VARVE_EXTENT_DATA } } }, /* wraps */
+    { false, { { 100, UINT64_MAX - 99, VARVE_EXTENT_DATA }, { 0, 200, VARVE_EXTENT_ZERO } } },
     { false, { { 100, 100, VARVE_EXTENT_DATA }, { 200, 1, VARVE_EXTENT_ZERO } } }, /* one more */
     { false, { { 99, 101, VARVE_EXTENT_DATA } } },                                 /* too early */
     { false, { { 101, 99, VARVE_EXTENT_DATA } } },                                 /* too late */

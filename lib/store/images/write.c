@@ -250,7 +250,8 @@ write_file (Write *write, const char *name, const void *data, size_t length, GEr
 {
   g_autofree char *path = g_build_filename (write->partial, name, NULL);
 
-  return varve_durable_create (path, data, length, 0400, error);
+  return varve_write_synced (path, data, length, 0400, error) ||
+         varve_prefix (error, "The store '%s'", write->write.store->uri);
 }
 
 bool

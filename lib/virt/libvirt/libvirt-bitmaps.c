@@ -31,8 +31,9 @@ describe (VarveLibvirtDomain *self, virDomainCheckpoint *checkpoint, bool runnin
   g_autofree char *xml =
       virDomainCheckpointGetXMLDesc (checkpoint, VIR_DOMAIN_CHECKPOINT_XML_NO_DOMAIN | size);
 
-  /* Newer libvirt may refuse the size of a broken one: then it has none. */
-  if (!xml && varve_libvirt_error_code () == VIR_ERR_CHECKPOINT_INCONSISTENT)
+  /* Where the sizes cannot be told, the bitmaps are not to be trusted, but the checkpoint is there: somebody else's
+   * must not keep us from our own. A domain that went off in between has neither. */
+  if (!xml && running && varve_libvirt_error_code () != VIR_ERR_OPERATION_INVALID)
     xml = virDomainCheckpointGetXMLDesc (checkpoint, VIR_DOMAIN_CHECKPOINT_XML_NO_DOMAIN);
   if (!xml) {
     varve_libvirt_throw (error, "Cannot read checkpoint '%s' of domain '%s'",

@@ -110,8 +110,8 @@ get_features (VarveLibvirtDomain *self, const VarveLibvirtDefinition *definition
   return varve_libvirt_features_parse (xml, out, error);
 }
 
-/* QEMU replaced by a package update while the domain runs: the old binary is then a deleted file.
- */
+/* QEMU replaced by a package update while the domain runs: the old binary is then a deleted file. Seen only by root,
+ * and for the system's libvirt. */
 static bool
 binary_was_replaced (VarveLibvirtDomain *self)
 {
@@ -127,8 +127,8 @@ binary_was_replaced (VarveLibvirtDomain *self)
   return target && g_str_has_suffix (target, " (deleted)");
 }
 
-/* libvirt tells the version of its default QEMU only. For any other, and for one that was replaced,
- * nothing is known, and the guest's life is at stake: so unknown counts as old. */
+/* libvirt tells the version of its default QEMU only. The guest's life is at stake: so a QEMU of the domain's own, and
+ * one that is known to be replaced, count as old. */
 static bool
 nbd_is_iothread_safe (VarveLibvirtDomain *self, const VarveLibvirtDefinition *definition)
 {

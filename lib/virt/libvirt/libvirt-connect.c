@@ -179,7 +179,8 @@ freeze (VarveDomain *domain, unsigned timeout_s, GCancellable *cancellable, GErr
                         "Domain '%s' does not run, so that its guest agent cannot be asked to "
                         "freeze the file systems.",
                         domain->name);
-  if (virDomainAgentSetResponseTimeout (self->domain, (int)MIN (timeout_s, G_MAXINT), 0) < 0)
+  /* 0 would mean not to wait at all. */
+  if (virDomainAgentSetResponseTimeout (self->domain, (int)CLAMP (timeout_s, 1, G_MAXINT), 0) < 0)
     return varve_libvirt_throw (error, "Cannot set the time-out of the guest agent of '%s'",
                                 domain->name);
   if (virDomainFSFreeze (self->domain, NULL, 0, 0) < 0)
@@ -198,8 +199,12 @@ thaw (VarveDomain *domain, GCancellable *cancellable, GError **error)
 
   if (!varve_libvirt_look (self, &state, cancellable, error))
     return false;
-  if (state == VARVE_DOMAIN_OFF || virDomainFSThaw (self->domain, NULL, 0, 0) >= 0)
+  if (state == VARVE_DOMAIN_OFF)
     return true;
+  if (virDomainFSThaw (self->domain, NULL, 0, 0) >= 0) {
+    virDomainAgentSetResponseTimeout (self->domain, VIR_DOMAIN_AGENT_RESPONSE_TIMEOUT_DEFAULT, 0);
+    return true;
+  }
   if (varve_libvirt_error_code () == VIR_ERR_ARGUMENT_UNSUPPORTED)
     return true;
   return varve_libvirt_throw (error, "The guest agent of '%s' did not thaw the file systems",

@@ -7,11 +7,13 @@
  * so that whoever ends it finds it by asking QEMU alone:
  *
  *   varve-SESSION-s-N  node    scratch, a qcow2 of the disk's size
- *   varve-SESSION-c-N  node    copy-before-write filter (a job's own, or put below the device by
- * us) varve-SESSION-a-N  node    snapshot-access on the filter: what is exported varve-SESSION-j-N
- * job     in the job strategies varve-SESSION-e-N  export varve-SESSION-t-N  bitmap  disabled, on
- * the disk's own node: what changed, frozen. Made for a full backup, too: it tells which node is to
- * go back below the device
+ *   varve-SESSION-c-N  node    copy-before-write filter (a job's own, or put below the device by us)
+ *   varve-SESSION-a-N  node    snapshot-access on the filter: what is exported
+ *   varve-SESSION-j-N  job     in the job strategies
+ *   varve-SESSION-e-N  export  the frozen view, under the disk's name
+ *   varve-SESSION-d-N  export  the scratch image, under its node's name: what has been copied
+ *   varve-SESSION-t-N  bitmap  disabled, on the disk's own node: what changed, frozen. Made for a full
+ *                              backup, too: it tells which node is to go back below the device
  *
  * A node's name has at most 31 bytes, which leaves three digits to N.
  */

@@ -66,7 +66,7 @@ delete_exports (VarveQmpDomain *domain, const VarveStart *start, guint *out_left
     JsonObject *export = varve_json_array_object (exports, i);
     const char *id = varve_json_string (export, "id");
 
-    if (!is_ours (id, start, 'e'))
+    if (!is_ours (id, start, 'e') && !is_ours (id, start, 'd'))
       continue;
     ++*out_left;
     if (!varve_json_bool (export, "shutting-down", false) &&

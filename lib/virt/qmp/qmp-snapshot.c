@@ -61,11 +61,14 @@ varve_qmp_endpoint (VarveSnapshot *snapshot, const char *disk, VarveEndpoint *ou
   g_autofree char *socket = g_uri_escape_string (path, "/", FALSE);
   g_autofree char *export = g_uri_escape_string (disk, NULL, FALSE);
   g_autofree char *bitmap = varve_qmp_name (start->session, 't', (unsigned)index);
+  g_autofree char *scratch = varve_qmp_name (start->session, 's', (unsigned)index);
 
   out->uri = g_strdup_printf ("nbd+unix:///%s?socket=%s", export, socket);
   out->dirty_context = found->since ? g_strconcat ("qemu:dirty-bitmap:", bitmap, NULL) : NULL;
   out->allocation_context = g_strdup ("base:allocation");
   out->contexts_may_share = false;
+  out->copied_uri = g_strdup_printf ("nbd+unix:///%s?socket=%s", scratch, socket);
+  out->copied_context = g_strdup ("qemu:allocation-depth");
   out->connections = 2;
   return true;
 }

@@ -251,6 +251,20 @@ freeze_by_filters (Starting *starting, GCancellable *cancellable, GError **error
          resume_guest (starting, since, error) && varve_failpoint ("qmp-start-resumed", error);
 }
 
+/* Read-only beside the frozen view: which parts of it have been copied (see block/fleece.h). */
+static bool
+export_scratch (const Starting *starting, guint i, GCancellable *cancellable, GError **error)
+{
+  g_autofree char *scratch = name_at (starting, 's', i);
+  g_autofree char *export = name_at (starting, 'd', i);
+
+  return run (
+      starting, "block-export-add",
+      varve_qmp_args ("{'type':'nbd','id':%s,'node-name':%s,'name':%s,'allocation-depth':%b}",
+                      export, scratch, scratch, true),
+      cancellable, error);
+}
+
 static bool
 export_disk (const Starting *starting, guint i, GCancellable *cancellable, GError **error)
 {
@@ -293,7 +307,8 @@ start_steps (Starting *starting, GCancellable *cancellable, GError **error)
                                              : !transact (starting, error))
     return varve_prefix (error, "The snapshot could not be taken");
   for (guint i = 0; i < n; i++) {
-    if (!export_disk (starting, i, cancellable, error))
+    if (!export_disk (starting, i, cancellable, error) ||
+        !export_scratch (starting, i, cancellable, error))
       return varve_prefix (error, "Disk '%s'", wanted_at (starting, i)->disk);
   }
   return varve_failpoint ("qmp-start-exported", error);

@@ -1,0 +1,449 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Copyright the varve authors */
+
+/* Stopped images through the real qemu-img and storage daemon. Run with arguments, this is the process that
+ * is killed. */
+#include "config.h"
+#include "machine.h"
+
+#include "util/error.h"
+
+static void
+add_image (GHashTable *images, const Machine *machine, const char *disk, const char *file,
+           const char *format)
+{
+  g_autofree char *path = path_in (machine, file);
+  g_autofree char *key = g_str_equal (format, "luks") ? path_in (machine, "key") : NULL;
+
+  g_hash_table_insert (images, g_strdup (disk), varve_image_new (path, format, key));
+}
+
+static GHashTable *
+two_images (const Machine *machine)
+{
+  GHashTable *images =
+      g_hash_table_new_full (g_str_hash, g_str_equal, g_free, (GDestroyNotify)varve_image_free);
+
+  add_image (images, machine, "vda", "a.qcow2", "qcow2");
+  add_image (images, machine, "vdb", "b.qcow2", "qcow2");
+  return images;
+}
+
+static VarveDomain *
+open_images (GHashTable *images)
+{
+  VarveDomainAddress address = { .uri = "image:", .name = "vm1", .images = images };
+  g_autoptr (GError) error = NULL;
+  VarveDomain *domain = varve_domain_open (&address, NULL, &error);
+
+  g_assert_no_error (error);
+  return domain;
+}
+
+static VarveDomain *
+open_two (const Machine *machine)
+{
+  g_autoptr (GHashTable) images = two_images (machine);
+
+  return open_images (images);
+}
+
+static VarveStart *
+start_of_images (const Machine *machine, const char *checkpoint, const char *since)
+{
+  VarveStart *start = make_start (machine, "0123456789abcdef", checkpoint, since);
+
+  for (guint i = 0; i < start->disks->len; i++)
+    g_clear_pointer (&((VarveStartDisk *)start->disks->pdata[i])->scratch, g_free);
+  return start;
+}
+
+static void
+write_offline (const Machine *machine, const char *file, unsigned pattern, guint block)
+{
+  g_autofree char *path = path_in (machine, file);
+  g_autofree char *line = g_strdup_printf ("write -q -P %u %u %u", pattern, block * BLOCK, BLOCK);
+  const char *argv[] = { "qemu-io", "-f", "qcow2", "-c", line, path, NULL };
+  g_autoptr (GError) error = NULL;
+  int status = 0;
+
+  g_spawn_sync (NULL, (char **)argv, NULL, G_SPAWN_SEARCH_PATH, NULL, NULL, NULL, NULL, &status,
+                &error);
+  g_assert_no_error (error);
+  g_assert_cmpint (status, ==, 0);
+}
+
+/* "vda CK1 recording" … of all bitmaps. */
+static char *
+list_bitmaps (VarveDomain *domain)
+{
+  g_autoptr (GPtrArray) bitmaps = NULL;
+  g_autoptr (GString) text = g_string_new (NULL);
+  g_autoptr (GError) error = NULL;
+
+  varve_domain_bitmaps (domain, &bitmaps, NULL, &error);
+  g_assert_no_error (error);
+  for (guint i = 0; i < bitmaps->len; i++) {
+    VarveBitmap *bitmap = g_ptr_array_index (bitmaps, i);
+
+    g_assert_true (bitmap->persistent);
+    g_assert_cmpuint (bitmap->dirty, ==, UINT64_MAX);
+    g_string_append_printf (text, "%s %s %s\n", bitmap->disk, bitmap->name,
+                            bitmap->inconsistent ? "inconsistent"
+                            : bitmap->recording  ? "recording"
+                                                 : "disabled");
+  }
+  return g_string_free (g_steal_pointer (&text), FALSE);
+}
+
+static void
+assert_bitmaps (VarveDomain *domain, const char *expected)
+{
+  g_autofree char *found = list_bitmaps (domain);
+
+  g_assert_cmpstr (found, ==, expected);
+}
+
+static void
+assert_no_files (const Machine *machine)
+{
+  g_autoptr (GPtrArray) lines = g_ptr_array_new_with_free_func (g_free);
+
+  list_files (lines, machine->scratch);
+  list_files (lines, machine->sockets);
+  g_assert_cmpuint (lines->len, ==, 0);
+}
+
+static VarveSnapshot *
+start_or_fail (VarveDomain *domain, const VarveStart *start)
+{
+  VarveSnapshot *snapshot = NULL;
+  g_auto (VarveSnapshotStatus) status = { 0 };
+  g_autoptr (GError) error = NULL;
+  uint64_t pause_us = 1;
+
+  varve_domain_start (domain, start, &snapshot, &pause_us, NULL, &error);
+  g_assert_no_error (error);
+  g_assert_cmpuint (pause_us, ==, 0);
+  varve_snapshot_poll (snapshot, &status, NULL, &error);
+  g_assert_no_error (error);
+  g_assert_cmpint (status.state, ==, VARVE_SNAPSHOT_ALIVE);
+  return snapshot;
+}
+
+static void
+finish_and_end (VarveSnapshot *snapshot)
+{
+  g_autoptr (GError) error = NULL;
+
+  varve_snapshot_finish (snapshot, NULL, &error);
+  g_assert_no_error (error);
+  for (int i = 0; i < 2; i++) {
+    varve_snapshot_end (snapshot, false, NULL, &error);
+    g_assert_no_error (error);
+  }
+}
+
+static void
+test_backups (void)
+{
+  g_autoptr (Machine) machine = machine_new ();
+  g_auto (VarveEndpoint) endpoint = { 0 };
+  g_autoptr (GError) error = NULL;
+  VarveDomainState state;
+
+  machine_make_disks (machine);
+  write_offline (machine, "a.qcow2", 1, 3);
+  g_autoptr (VarveDomain) domain = open_two (machine);
+  g_autoptr (VarveStart) first = start_of_images (machine, "CK1", NULL);
+  g_autoptr (VarveStart) second = start_of_images (machine, "CK2", "CK1");
+  varve_domain_state (domain, &state, NULL, &error);
+  g_assert_no_error (error);
+  g_assert_cmpint (state, ==, VARVE_DOMAIN_OFF);
+
+  g_autoptr (VarveSnapshot) full = start_or_fail (domain, first);
+  varve_snapshot_endpoint (full, "vda", &endpoint, NULL, &error);
+  g_assert_no_error (error);
+  g_assert_null (endpoint.dirty_context);
+  g_autofree char *data = read_all (&endpoint);
+  g_assert_cmpint (data[3 * BLOCK], ==, 1);
+  finish_and_end (full);
+  assert_no_files (machine);
+  assert_bitmaps (domain, "vda CK1 recording\nvdb CK1 recording\n");
+
+  write_offline (machine, "a.qcow2", 2, 7);
+  g_autoptr (VarveSnapshot) increment = start_or_fail (domain, second);
+  varve_endpoint_clear (&endpoint);
+  varve_snapshot_endpoint (increment, "vda", &endpoint, NULL, &error);
+  g_assert_no_error (error);
+  g_assert_true (endpoint.contexts_may_share);
+  g_autofree bool *dirty = read_dirty (&endpoint);
+  g_autofree char *newer = read_all (&endpoint);
+  for (guint b = 0; b < BLOCKS; b++)
+    g_assert_true (dirty[b] == (b == 7));
+  g_assert_cmpint (newer[7 * BLOCK], ==, 2);
+  finish_and_end (increment);
+
+  varve_domain_checkpoint_remove (domain, "CK1", NULL, &error);
+  g_assert_no_error (error);
+  varve_domain_checkpoint_remove (domain, "CK1", NULL, &error);
+  g_assert_no_error (error);
+  assert_bitmaps (domain, "vda CK2 recording\nvdb CK2 recording\n");
+}
+
+static VarveDisk *
+must_find (GPtrArray *disks, const char *name)
+{
+  VarveDisk *disk = varve_disk_find (disks, name);
+
+  if (!disk)
+    g_error ("There is no disk '%s'", name);
+  return disk;
+}
+
+static void
+assert_refused (VarveDomain *domain, const Machine *machine, const char *disk, const char *since,
+                bool checkpoint, const char *words)
+{
+  g_autoptr (VarveStart) start = varve_start_new ("0123456789abcdef");
+  g_autoptr (VarveSnapshot) snapshot = NULL;
+  g_autoptr (GError) error = NULL;
+  VarveStartDisk *added = varve_start_add_disk (start, disk);
+  uint64_t pause_us;
+
+  start->directory = g_strdup (machine->sockets);
+  start->checkpoint = g_strdup (checkpoint ? "CK" : NULL);
+  added->checkpoint = checkpoint;
+  added->since = g_strdup (since);
+  g_assert_false (varve_domain_start (domain, start, &snapshot, &pause_us, NULL, &error));
+  g_assert_error (error, VARVE_ERROR, VARVE_ERROR_REFUSED);
+  if (!strstr (error->message, words))
+    g_error ("'%s' is not in: %s", words, error->message);
+}
+
+static void
+test_formats (void)
+{
+  g_autoptr (Machine) machine = machine_new ();
+  g_autofree char *key = path_in (machine, "key");
+  g_autoptr (GPtrArray) disks = NULL;
+  g_auto (VarveEndpoint) endpoint = { 0 };
+  g_autoptr (GError) error = NULL;
+
+  machine_make_disks (machine);
+  g_file_set_contents (key, "secret", -1, &error);
+  g_assert_no_error (error);
+  run_in (machine, "qemu-img create -q -f qcow2 -o compat=0.10 old.qcow2 1M");
+  run_in (machine, "qemu-img create -q -f raw c.raw 1M");
+  run_in (machine,
+          "qemu-img create -q -f luks --object secret,id=s,file=key -o key-secret=s,iter-time=10 "
+          "d.luks %" G_GUINT64_FORMAT,
+          DISK_SIZE);
+  g_autoptr (GHashTable) images = two_images (machine);
+  add_image (images, machine, "old", "old.qcow2", "qcow2");
+  add_image (images, machine, "raw", "c.raw", "raw");
+  add_image (images, machine, "luks", "d.luks", "luks");
+  g_autoptr (VarveDomain) domain = open_images (images);
+
+  varve_domain_inventory (domain, &disks, NULL, &error);
+  g_assert_no_error (error);
+  g_assert_cmpuint (disks->len, ==, 5);
+  g_assert_true (must_find (disks, "vda")->can_persist);
+  g_assert_false (must_find (disks, "raw")->can_persist);
+  g_assert_nonnull (strstr (must_find (disks, "old")->why_not_persist, "version 2"));
+  g_assert_cmpuint (must_find (disks, "luks")->size, ==, DISK_SIZE);
+  assert_refused (domain, machine, "raw", NULL, true, "cannot store bitmaps");
+  assert_refused (domain, machine, "old", NULL, true, "cannot store bitmaps");
+  assert_refused (domain, machine, "vda", "CK0", false, "no bitmap 'CK0'");
+  assert_refused (domain, machine, "vdz", NULL, false, "no such disk");
+
+  g_autoptr (VarveStart) start = varve_start_new ("0123456789abcdef");
+  start->directory = g_strdup (machine->sockets);
+  varve_start_add_disk (start, "luks");
+  g_autoptr (VarveSnapshot) snapshot = start_or_fail (domain, start);
+  varve_snapshot_endpoint (snapshot, "luks", &endpoint, NULL, &error);
+  g_assert_no_error (error);
+  g_autofree char *data = read_all (&endpoint);
+  finish_and_end (snapshot);
+}
+
+/* --- failures --------------------------------------------------------------------------------- */
+
+static void
+test_errors (void)
+{
+  static const char *const points[] = { "image-start-bitmap", "image-start-daemon" };
+  g_autoptr (Machine) machine = machine_new ();
+
+  machine_make_disks (machine);
+  g_autoptr (VarveDomain) domain = open_two (machine);
+  g_autoptr (VarveStart) start = start_of_images (machine, "CK1", NULL);
+  for (size_t i = 0; i < G_N_ELEMENTS (points); i++) {
+    g_autofree char *value = g_strconcat (points[i], ":error", NULL);
+    g_autoptr (VarveSnapshot) snapshot = NULL;
+    g_autoptr (GError) error = NULL;
+    uint64_t pause_us;
+
+    g_setenv ("VARVE_FAILPOINT", value, TRUE);
+    g_assert_false (varve_domain_start (domain, start, &snapshot, &pause_us, NULL, &error));
+    g_unsetenv ("VARVE_FAILPOINT");
+    g_assert_nonnull (strstr (error->message, points[i]));
+    g_assert_null (snapshot);
+    assert_bitmaps (domain, "");
+    assert_no_files (machine);
+  }
+}
+
+static int
+be_killed (const char *dir)
+{
+  Machine machine = { .dir = (char *)dir };
+  g_autofree char *scratch = machine.scratch = path_in (&machine, "scratch");
+  g_autofree char *sockets = machine.sockets = path_in (&machine, "sockets");
+  g_autoptr (VarveDomain) domain = open_two (&machine);
+  g_autoptr (VarveStart) start = start_of_images (&machine, "CK1", NULL);
+  g_autoptr (VarveSnapshot) snapshot = NULL;
+  uint64_t pause_us;
+
+  varve_domain_start (domain, start, &snapshot, &pause_us, NULL, NULL);
+  return 0; /* not killed */
+}
+
+/* The daemon may take a moment to follow its parent. */
+static void
+wait_for_lock (VarveDomain *domain)
+{
+  for (int i = 0; i < 200; i++) {
+    g_autoptr (GError) error = NULL;
+
+    if (varve_domain_checkpoint_remove (domain, "CK1", NULL, &error))
+      return;
+    g_assert_error (error, VARVE_ERROR, VARVE_ERROR_BUSY);
+    g_usleep (50000);
+  }
+  g_error ("The images stay locked.");
+}
+
+static void
+test_kills (void)
+{
+  static const char *const points[] = { "image-start-bitmap", "image-start-daemon" };
+  g_autoptr (Machine) machine = machine_new ();
+  g_autofree char *self = g_file_read_link ("/proc/self/exe", NULL);
+  const char *argv[] = { self, "--be-killed", machine->dir, NULL };
+
+  machine_make_disks (machine);
+  g_autoptr (VarveDomain) domain = open_two (machine);
+  g_autoptr (VarveStart) start = start_of_images (machine, "CK1", NULL);
+  for (size_t i = 0; i < G_N_ELEMENTS (points); i++) {
+    g_autoptr (VarveSnapshot) snapshot = NULL;
+    g_auto (VarveSnapshotStatus) status = { 0 };
+    g_autoptr (GError) error = NULL;
+    int wait_status = 0;
+
+    g_setenv ("VARVE_FAILPOINT", points[i], TRUE);
+    g_spawn_sync (NULL, (char **)argv, NULL, G_SPAWN_DEFAULT, NULL, NULL, NULL, NULL, &wait_status,
+                  &error);
+    g_unsetenv ("VARVE_FAILPOINT");
+    g_assert_no_error (error);
+    g_assert_true (WIFSIGNALED (wait_status) && WTERMSIG (wait_status) == SIGKILL);
+
+    varve_domain_attach (domain, start, &snapshot, NULL, &error);
+    g_assert_no_error (error);
+    varve_snapshot_poll (snapshot, &status, NULL, &error);
+    g_assert_no_error (error);
+    g_assert_cmpint (status.state, ==, VARVE_SNAPSHOT_GONE);
+    varve_snapshot_end (snapshot, true, NULL, &error);
+    g_assert_no_error (error);
+    wait_for_lock (domain);
+    assert_bitmaps (domain, "");
+  }
+}
+
+static void
+test_daemon_dies (void)
+{
+  g_autoptr (Machine) machine = machine_new ();
+  g_auto (VarveEndpoint) endpoint = { 0 };
+  g_auto (VarveSnapshotStatus) status = { 0 };
+  g_autoptr (GError) error = NULL;
+
+  machine_make_disks (machine);
+  g_autoptr (VarveDomain) domain = open_two (machine);
+  g_autoptr (VarveStart) start = start_of_images (machine, "CK1", NULL);
+  g_autoptr (VarveSnapshot) snapshot = start_or_fail (domain, start);
+  g_autofree char *children =
+      g_strdup_printf ("/proc/%d/task/%d/children", (int)getpid (), (int)getpid ());
+  g_autofree char *pids = NULL;
+
+  /* It is the only child that this process has. */
+  g_file_get_contents (children, &pids, NULL, &error);
+  g_assert_no_error (error);
+  pid_t pid = (pid_t)g_ascii_strtoll (pids, NULL, 10);
+  g_assert_cmpint (pid, >, 1);
+  kill (pid, SIGKILL);
+  for (int i = 0; i < 200 && status.state == VARVE_SNAPSHOT_ALIVE; i++) {
+    g_usleep (20000);
+    varve_snapshot_status_clear (&status);
+    varve_snapshot_poll (snapshot, &status, NULL, &error);
+    g_assert_no_error (error);
+  }
+  g_assert_cmpint (status.state, ==, VARVE_SNAPSHOT_GONE);
+  g_assert_false (varve_snapshot_finish (snapshot, NULL, &error));
+  g_assert_error (error, VARVE_ERROR, VARVE_ERROR_SOURCE_LOST);
+  g_clear_error (&error);
+  g_assert_false (varve_snapshot_endpoint (snapshot, "vda", &endpoint, NULL, &error));
+  g_assert_error (error, VARVE_ERROR, VARVE_ERROR_SOURCE_LOST);
+  g_clear_error (&error);
+  varve_snapshot_end (snapshot, false, NULL, &error);
+  g_assert_no_error (error);
+  /* Read-only, it took no bitmap with it. */
+  assert_bitmaps (domain, "vda CK1 recording\nvdb CK1 recording\n");
+}
+
+static void
+test_in_use (void)
+{
+  g_autoptr (Machine) machine = machine_new ();
+  g_autoptr (GPtrArray) bitmaps = NULL;
+  g_autoptr (GError) error = NULL;
+  VarveDomainState state;
+  uint64_t pause_us;
+
+  machine_make_disks (machine);
+  run_in (machine, "qemu-img bitmap --add a.qcow2 CK1");
+  g_autoptr (VarveDomain) domain = open_two (machine);
+  g_autoptr (VarveStart) start = start_of_images (machine, "CK2", NULL);
+  g_autoptr (VarveSnapshot) snapshot = NULL;
+  machine_boot (machine, "-S " TWO_DISKS);
+  g_assert_false (varve_domain_start (domain, start, &snapshot, &pause_us, NULL, &error));
+  g_assert_error (error, VARVE_ERROR, VARVE_ERROR_BUSY);
+  g_assert_nonnull (strstr (error->message, "a.qcow2"));
+  g_clear_error (&error);
+  g_assert_false (varve_domain_state (domain, &state, NULL, &error));
+  g_assert_error (error, VARVE_ERROR, VARVE_ERROR_BUSY);
+  g_clear_error (&error);
+  g_assert_false (varve_domain_bitmaps (domain, &bitmaps, NULL, &error));
+  g_assert_error (error, VARVE_ERROR, VARVE_ERROR_BUSY);
+  g_clear_error (&error);
+  machine_kill (machine, SIGKILL);
+  assert_bitmaps (domain, "vda CK1 inconsistent\n");
+  varve_domain_checkpoint_remove (domain, "CK1", NULL, &error);
+  g_assert_no_error (error);
+  assert_bitmaps (domain, "");
+}
+
+int
+main (int argc, char **argv)
+{
+  if (argc == 3 && g_str_equal (argv[1], "--be-killed"))
+    return be_killed (argv[2]);
+  g_test_init (&argc, &argv, NULL);
+  g_test_add_func ("/image-domain/daemon-dies", test_daemon_dies);
+  g_test_add_func ("/image-domain/backups", test_backups);
+  g_test_add_func ("/image-domain/formats", test_formats);
+  g_test_add_func ("/image-domain/errors", test_errors);
+  g_test_add_func ("/image-domain/kills", test_kills);
+  g_test_add_func ("/image-domain/in-use", test_in_use);
+  return g_test_run ();
+}
