@@ -205,7 +205,7 @@ copy_chain (Layer *layer, const char *path, const VarveManifestDisk *disk, Block
                        .tick = tick,
                        .tick_data = tick_data };
 
-  if (!varve_images_read_file (path, disk->name, disk->links, false, &read, cancellable, error))
+  if (!varve_images_read_file (path, disk->name, disk->links, &read, cancellable, error))
     return false;
   engine.source = read->source;
   return block_copy (&engine, NULL, cancellable, error);
