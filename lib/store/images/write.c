@@ -258,7 +258,7 @@ write_file (Write *write, const char *name, const void *data, size_t length, GEr
 {
   g_autofree char *path = g_build_filename (write->partial, name, NULL);
 
-  return of_store (varve_durable_create (path, data, length, 0400, error), error);
+  return of_store (varve_write_synced (path, data, length, 0400, error), error);
 }
 
 bool
