@@ -87,14 +87,15 @@ look (VarveBackupRun *run, const char *session, GCancellable *cancellable, GErro
   const VarveBackupDef *def = run->def;
   g_autofree char *holder = g_strdup_printf ("backup %s, pid %d", session, (int)getpid ());
 
+  /* The domain first: a store is not made for one that is not there. */
+  run->domain = open_domain (def, cancellable, error);
+  if (run->domain == NULL)
+    return false;
   run->store = varve_store_impl_open (def->store, true, error);
   if (run->store == NULL)
     return false;
   run->owner =
       varve_checkpoint_owner (def->owner ? def->owner : run->context->job, run->store->uuid);
-  run->domain = open_domain (def, cancellable, error);
-  if (run->domain == NULL)
-    return false;
   run->lock = varve_run_lock_domain (run->context->state, run->domain->name, run->domain->uuid,
                                      holder, def->wait, cancellable, error);
   return run->lock &&
