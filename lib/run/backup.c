@@ -25,6 +25,7 @@ backup_run_clear (VarveBackupRun *run)
   g_clear_pointer (&run->start, varve_start_free);
   g_clear_pointer (&run->plans, g_ptr_array_unref);
   g_clear_pointer (&run->manifests, g_ptr_array_unref);
+  g_clear_pointer (&run->problems, g_ptr_array_unref);
   g_clear_pointer (&run->bitmaps, g_ptr_array_unref);
   g_clear_pointer (&run->disks, g_ptr_array_unref);
   g_clear_pointer (&run->owner, g_free);
@@ -69,19 +70,32 @@ open_domain (const VarveBackupDef *def, GCancellable *cancellable, GError **erro
 }
 
 static bool
+list_store (VarveBackupRun *run, GCancellable *cancellable, GError **error)
+{
+  run->problems = g_ptr_array_new_with_free_func (g_free);
+  if (!run->store->ops->list (run->store, &run->manifests, run->problems, cancellable, error))
+    return false;
+  for (guint i = 0; i < run->problems->len; i++)
+    emit (run, (VarveEvent){ .type = VARVE_EVENT_WARNING,
+                             .text = g_ptr_array_index (run->problems, i) });
+  return true;
+}
+
+static bool
 look (VarveBackupRun *run, const char *session, GCancellable *cancellable, GError **error)
 {
   const VarveBackupDef *def = run->def;
   g_autofree char *holder = g_strdup_printf ("backup %s, pid %d", session, (int)getpid ());
 
+  /* The domain first: a store is not made for one that is not there. */
+  run->domain = open_domain (def, cancellable, error);
+  if (run->domain == NULL)
+    return false;
   run->store = varve_store_impl_open (def->store, true, error);
   if (run->store == NULL)
     return false;
   run->owner =
       varve_checkpoint_owner (def->owner ? def->owner : run->context->job, run->store->uuid);
-  run->domain = open_domain (def, cancellable, error);
-  if (run->domain == NULL)
-    return false;
   run->lock = varve_run_lock_domain (run->context->state, run->domain->name, run->domain->uuid,
                                      holder, def->wait, cancellable, error);
   return run->lock &&
@@ -90,7 +104,7 @@ look (VarveBackupRun *run, const char *session, GCancellable *cancellable, GErro
          varve_domain_state (run->domain, &run->state, cancellable, error) &&
          varve_domain_inventory (run->domain, &run->disks, cancellable, error) &&
          varve_domain_bitmaps (run->domain, &run->bitmaps, cancellable, error) &&
-         run->store->ops->list (run->store, &run->manifests, NULL, cancellable, error);
+         list_store (run, cancellable, error);
 }
 
 /* --- plan ------------------------------------------------------------------------------------- */
@@ -345,8 +359,10 @@ copy_disks (VarveBackupRun *run, GCancellable *cancellable, GError **error)
   for (guint i = 0; i < run->manifest->disks->len; i++) {
     VarveManifestDisk *disk = g_ptr_array_index (run->manifest->disks, i);
 
-    if (!varve_backup_copy_disk (run, plan_of (run, disk->name), disk, cancellable, error))
+    if (!varve_backup_copy_disk (run, plan_of (run, disk->name), disk, cancellable, error)) {
+      varve_scratch_explain (run->start, error);
       return varve_prefix (error, "Disk '%s' of domain '%s'", disk->name, run->domain->name);
+    }
     emit (run, (VarveEvent){ .type = VARVE_EVENT_DISK_DONE,
                              .disk = disk->name,
                              .decision = disk->decision,
