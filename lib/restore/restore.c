@@ -145,11 +145,13 @@ publish (const VarveRestoreTarget *target, const char *partial, GError **error)
   if (!varve_failpoint ("restore-before-rename", error))
     return false;
   if (!target->force)
-    return varve_rename_noreplace (partial, target->path, error);
+    return varve_classify (varve_rename_noreplace (partial, target->path, error),
+                           VARVE_ERROR_STORE_UNREACHABLE, error);
   if (rename (partial, target->path) < 0)
     return varve_throw_errno (error, VARVE_ERROR_STORE_UNREACHABLE, errno,
                               "'%s' cannot be renamed to '%s'", partial, target->path);
-  return varve_sync_parent (target->path, error);
+  return varve_classify (varve_sync_parent (target->path, error), VARVE_ERROR_STORE_UNREACHABLE,
+                         error);
 }
 
 static bool

@@ -25,6 +25,7 @@ backup_run_clear (VarveBackupRun *run)
   g_clear_pointer (&run->start, varve_start_free);
   g_clear_pointer (&run->plans, g_ptr_array_unref);
   g_clear_pointer (&run->manifests, g_ptr_array_unref);
+  g_clear_pointer (&run->problems, g_ptr_array_unref);
   g_clear_pointer (&run->bitmaps, g_ptr_array_unref);
   g_clear_pointer (&run->disks, g_ptr_array_unref);
   g_clear_pointer (&run->owner, g_free);
@@ -69,6 +70,18 @@ open_domain (const VarveBackupDef *def, GCancellable *cancellable, GError **erro
 }
 
 static bool
+list_store (VarveBackupRun *run, GCancellable *cancellable, GError **error)
+{
+  run->problems = g_ptr_array_new_with_free_func (g_free);
+  if (!run->store->ops->list (run->store, &run->manifests, run->problems, cancellable, error))
+    return false;
+  for (guint i = 0; i < run->problems->len; i++)
+    emit (run, (VarveEvent){ .type = VARVE_EVENT_WARNING,
+                             .text = g_ptr_array_index (run->problems, i) });
+  return true;
+}
+
+static bool
 look (VarveBackupRun *run, const char *session, GCancellable *cancellable, GError **error)
 {
   const VarveBackupDef *def = run->def;
@@ -90,7 +103,7 @@ look (VarveBackupRun *run, const char *session, GCancellable *cancellable, GErro
          varve_domain_state (run->domain, &run->state, cancellable, error) &&
          varve_domain_inventory (run->domain, &run->disks, cancellable, error) &&
          varve_domain_bitmaps (run->domain, &run->bitmaps, cancellable, error) &&
-         run->store->ops->list (run->store, &run->manifests, NULL, cancellable, error);
+         list_store (run, cancellable, error);
 }
 
 /* --- plan ------------------------------------------------------------------------------------- */
@@ -345,8 +358,10 @@ copy_disks (VarveBackupRun *run, GCancellable *cancellable, GError **error)
   for (guint i = 0; i < run->manifest->disks->len; i++) {
     VarveManifestDisk *disk = g_ptr_array_index (run->manifest->disks, i);
 
-    if (!varve_backup_copy_disk (run, plan_of (run, disk->name), disk, cancellable, error))
+    if (!varve_backup_copy_disk (run, plan_of (run, disk->name), disk, cancellable, error)) {
+      varve_scratch_explain (run->start, error);
       return varve_prefix (error, "Disk '%s' of domain '%s'", disk->name, run->domain->name);
+    }
     emit (run, (VarveEvent){ .type = VARVE_EVENT_DISK_DONE,
                              .disk = disk->name,
                              .decision = disk->decision,

@@ -153,7 +153,9 @@ varve_run_restore (const VarveRunContext *context, const VarveRestoreDef *def,
               : !restore_target (context, impl, progress.manifest, &target, cancellable, error))
         return false;
     }
-    if (pass == 0 && def->directory && !varve_make_directories (def->directory, 0700, error))
+    if (pass == 0 && def->directory &&
+        !varve_classify (varve_make_directories (def->directory, 0700, error),
+                         VARVE_ERROR_STORE_UNREACHABLE, error))
       return false;
   }
   emit (&progress, (VarveEvent){ .type = VARVE_EVENT_RUN_DONE });
