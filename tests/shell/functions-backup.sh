@@ -53,7 +53,7 @@ start_backup_until ()
   if [ -n "${backup_job:-}" ]; then
     command=(run "$backup_job")
   fi
-  VARVE_FAILPOINT=$1:stop "$VARVE" "${command[@]}" > "$tmp/backup.log" 2>&1 &
+  VARVE_FAILPOINT=$1:stop "${varve_command[@]}" "${command[@]}" > "$tmp/backup.log" 2>&1 &
   backup_pid=$!
   cleanup_fn end_process "$backup_pid" KILL
   wait_for 60 "the backup to reach $1" ended_or_stopped "$backup_pid"
