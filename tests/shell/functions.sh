@@ -246,3 +246,4 @@ assert_contains ()
 . "$shell_dir/functions-qemu.sh"
 . "$shell_dir/functions-libvirt.sh"
 . "$shell_dir/functions-backup.sh"
+. "$shell_dir/functions-fault.sh"
