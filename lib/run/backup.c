@@ -81,20 +81,43 @@ list_store (VarveBackupRun *run, GCancellable *cancellable, GError **error)
   return true;
 }
 
+/* The monitor of a bare QEMU serves one client: whoever has it makes the domain busy, and is waited for as
+ * the domain's lock is. */
+static VarveDomain *
+wait_for_domain (const VarveBackupDef *def, GCancellable *cancellable, GError **error)
+{
+  gint64 deadline = g_get_monotonic_time () + (gint64)def->wait * G_USEC_PER_SEC;
+
+  for (;;) {
+    g_autoptr (GError) local = NULL;
+    VarveDomain *domain = open_domain (def, cancellable, &local);
+
+    if (domain != NULL)
+      return domain;
+    if (!varve_error_matches (local, VARVE_ERROR_BUSY) || g_get_monotonic_time () >= deadline ||
+        g_cancellable_is_cancelled (cancellable)) {
+      g_propagate_error (error, g_steal_pointer (&local));
+      return NULL;
+    }
+    g_usleep (G_USEC_PER_SEC / 4);
+  }
+}
+
 static bool
 look (VarveBackupRun *run, const char *session, GCancellable *cancellable, GError **error)
 {
   const VarveBackupDef *def = run->def;
   g_autofree char *holder = g_strdup_printf ("backup %s, pid %d", session, (int)getpid ());
 
+  /* The domain first: a store is not made for one that is not there. */
+  run->domain = wait_for_domain (def, cancellable, error);
+  if (run->domain == NULL)
+    return false;
   run->store = varve_store_impl_open (def->store, true, error);
   if (run->store == NULL)
     return false;
   run->owner =
       varve_checkpoint_owner (def->owner ? def->owner : run->context->job, run->store->uuid);
-  run->domain = open_domain (def, cancellable, error);
-  if (run->domain == NULL)
-    return false;
   run->lock = varve_run_lock_domain (run->context->state, run->domain->name, run->domain->uuid,
                                      holder, def->wait, cancellable, error);
   return run->lock &&
