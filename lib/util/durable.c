@@ -109,11 +109,31 @@ varve_durable_create (const char *path, const char *data, size_t length, int mod
 }
 
 bool
+varve_write_synced (const char *path, const char *data, size_t length, int mode, GError **error)
+{
+  int fd = open (path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, (mode_t)mode);
+  bool ok = fd >= 0 && write_all (fd, data, length) && fsync (fd) == 0;
+  int errnum = errno;
+
+  if (fd >= 0)
+    close (fd);
+  if (ok)
+    return true;
+  return varve_throw_errno (error, errnum == EEXIST ? VARVE_ERROR_EXISTS : VARVE_ERROR_FAILED,
+                            errnum, "Cannot write '%s'", path);
+}
+
+bool
 varve_durable_unlink (const char *path, GError **error)
 {
-  if (unlink (path) < 0 && errno != ENOENT)
+  g_autofree char *parent = g_path_get_dirname (path);
+
+  if (unlink (path) == 0)
+    return varve_sync_parent (path, error);
+  if (errno != ENOENT)
     return varve_throw_errno (error, VARVE_ERROR_FAILED, errno, "Cannot remove '%s'", path);
-  return varve_sync_parent (path, error);
+  /* Whoever removed it may have died before the sync; without the directory there is none. */
+  return !g_file_test (parent, G_FILE_TEST_IS_DIR) || varve_sync_parent (path, error);
 }
 
 bool

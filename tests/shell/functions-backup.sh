@@ -48,7 +48,7 @@ ended_or_stopped ()
 # start_backup_until POINT: begins a backup in the background that stops itself at the failure point; $backup_pid.
 start_backup_until ()
 {
-  VARVE_FAILPOINT=$1:stop "$VARVE" backup "${backup_args[@]}" --to "images:$store" > "$tmp/backup.log" 2>&1 &
+  VARVE_FAILPOINT=$1:stop "${varve_command[@]}" backup "${backup_args[@]}" --to "images:$store" > "$tmp/backup.log" 2>&1 &
   backup_pid=$!
   cleanup_fn end_process "$backup_pid" KILL
   wait_for 60 "the backup to reach $1" ended_or_stopped "$backup_pid"

@@ -143,8 +143,10 @@ static void
 test_unlink (Fixture *f, gconstpointer data)
 {
   g_autoptr (GError) error = NULL;
+  g_autofree char *nowhere = g_build_filename (f->dir, "no-such-directory", "file", NULL);
 
   g_assert_true (varve_durable_unlink (f->file, &error));
+  g_assert_true (varve_durable_unlink (nowhere, &error));
   g_assert_true (varve_durable_replace (f->file, "x", 1, 0600, &error));
   g_assert_true (varve_durable_unlink (f->file, &error));
   g_assert_no_error (error);
