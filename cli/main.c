@@ -5,6 +5,7 @@
 
 #include "cli.h"
 
+#include <locale.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -117,6 +118,7 @@ main (int argc, char **argv)
 {
   const Verb *verb;
 
+  setlocale (LC_ALL, "");
   if (argc < 2) {
     print_help (stderr);
     return 2;

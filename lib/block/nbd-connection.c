@@ -304,12 +304,11 @@ turn (BlockNbdConnection *self, GError **out_end)
   return true;
 }
 
-/* Behind nbd_close libnbd knows neither requests nor buffers any more. */
+/* Behind nbd_close libnbd knows neither requests nor buffers any more. No NBD_CMD_DISC before it: libnbd 1.14
+ * reads that command's memory behind its free when the server goes away at the same time. */
 static void
 end_connection (BlockNbdConnection *self, GError *end)
 {
-  if (nbd_aio_is_ready (self->nbd) && self->issued->len == 0)
-    nbd_aio_disconnect (self->nbd, 0);
   nbd_close (self->nbd);
   self->nbd = NULL;
 

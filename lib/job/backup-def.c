@@ -14,7 +14,7 @@
 /* Every kept checkpoint costs the guest's host a bitmap a disk. */
 #define KEEP_MAX 8
 /* A reader of a chain holds every link of it open, below the usual 1024 files of a process. */
-#define MAX_CHAIN_MAX 250
+#define MAX_CHAIN_MAX 100
 #define WAIT_MAX      (7 * 24 * 3600)
 
 VarveBackupDef *

@@ -13,7 +13,6 @@
 
 #include "block/file.h"
 #include "block/qcow2.h"
-#include "qemu/qemu-img.h"
 #include "util/durable.h"
 #include "util/error.h"
 #include "util/failpoint.h"
@@ -87,20 +86,44 @@ check_device (const VarveRestoreTarget *target, uint64_t size, GError **error)
   return true;
 }
 
-/* A running QEMU holds locks on its images, whatever their format. */
-static bool
-check_file (const VarveRestoreTarget *target, GCancellable *cancellable, GError **error)
-{
-  g_autoptr (VarveImage) image = varve_image_new (target->path, "raw", NULL);
-  g_autoptr (VarveImageInfo) info = NULL;
+/* A running QEMU holds open file description locks on single bytes of its images, whatever their
+ * format: from QEMU_LOCKS on, one for each permission that it has or does not share
+ * (block/file-posix.c of QEMU). */
+#define QEMU_LOCKS     100
+#define QEMU_LOCKS_LEN 200
 
+static bool
+check_unlocked (const char *path, GError **error)
+{
+  struct flock lock = {
+    .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = QEMU_LOCKS, .l_len = QEMU_LOCKS_LEN
+  };
+  int fd = open (path, O_RDONLY | O_CLOEXEC);
+  int asked = fd < 0 ? -1 : fcntl (fd, F_OFD_GETLK, &lock);
+  int errnum = errno;
+
+  if (fd >= 0)
+    close (fd);
+  if (asked < 0)
+    return varve_throw_errno (error, VARVE_ERROR_STORE_UNREACHABLE, errnum,
+                              "The target '%s' cannot be examined", path);
+  if (lock.l_type == F_UNLCK)
+    return true;
+  return varve_throw (error, VARVE_ERROR_BUSY,
+                      "The target '%s' is in use by a running QEMU or another program. Shut the "
+                      "domain down, or name another target.",
+                      path);
+}
+
+static bool
+check_file (const VarveRestoreTarget *target, GError **error)
+{
   if (!target->force)
     return varve_throw (error, VARVE_ERROR_REFUSED,
                         "The target '%s' exists already. Name another, or use --force (force='yes' "
                         "in a document) to replace it.",
                         target->path);
-  info = varve_image_info (image, false, cancellable, error);
-  return info != NULL;
+  return check_unlocked (target->path, error);
 }
 
 bool
@@ -136,7 +159,7 @@ varve_restore_check (VarveStoreImpl *store, const VarveRestoreTarget *target, ui
     return false;
   if (kind == TARGET_DEVICE)
     return check_device (target, size, error);
-  return kind == TARGET_ABSENT || check_file (target, cancellable, error);
+  return kind == TARGET_ABSENT || check_file (target, error);
 }
 
 static BlockSink *

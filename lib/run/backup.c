@@ -339,8 +339,9 @@ static bool
 begin_session (VarveBackupRun *run, GCancellable *cancellable, GError **error)
 {
   g_autoptr (GPtrArray) weaker = g_ptr_array_new_with_free_func (g_free);
-  VarveQuiesce quiesce = { run->def->quiesce, run->def->quiesce_required,
-                           run->def->quiesce_timeout };
+  /* A domain that is off has nothing to freeze, and is consistent as it is. */
+  VarveQuiesce quiesce = { run->def->quiesce && run->state != VARVE_DOMAIN_OFF,
+                           run->def->quiesce_required, run->def->quiesce_timeout };
   VarveManifest *manifest = run->manifest;
   bool frozen = false;
 

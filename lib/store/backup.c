@@ -138,10 +138,11 @@ varve_backup_get_manifest (VarveBackup *backup, GError **error)
 {
   g_autofree char *path = NULL;
   char *data = NULL;
+  size_t length;
 
   g_return_val_if_fail (VARVE_IS_BACKUP (backup), NULL);
   path = g_build_filename (backup->directory, "manifest.xml", NULL);
-  return varve_read_file (path, MANIFEST_BYTES, &data, NULL, error) ? data : NULL;
+  return varve_read_file (path, MANIFEST_BYTES, &data, &length, error) ? data : NULL;
 }
 
 GPtrArray *

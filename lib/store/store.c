@@ -324,19 +324,25 @@ builds_on (const VarveManifest *manifest, GPtrArray *ids)
   return false;
 }
 
-/* @id and what builds on it, directly or not, oldest first: one pass, as a base is older. */
+/* @id and what builds on it, directly or not, each behind what it builds on. Not by age: a clock can be set
+ * back. */
 static GPtrArray *
 dependents (GPtrArray *manifests, const char *id)
 {
   g_autoptr (GPtrArray) ids = g_ptr_array_new_with_free_func (g_free);
+  guint before;
 
   g_ptr_array_add (ids, g_strdup (id));
-  for (guint i = 0; i < manifests->len; i++) {
-    const VarveManifest *manifest = g_ptr_array_index (manifests, i);
+  do {
+    before = ids->len;
+    for (guint i = 0; i < manifests->len; i++) {
+      const VarveManifest *manifest = g_ptr_array_index (manifests, i);
 
-    if (builds_on (manifest, ids))
-      g_ptr_array_add (ids, g_strdup (manifest->id));
-  }
+      if (builds_on (manifest, ids) &&
+          !g_ptr_array_find_with_equal_func (ids, manifest->id, g_str_equal, NULL))
+        g_ptr_array_add (ids, g_strdup (manifest->id));
+    }
+  } while (ids->len > before);
   return g_steal_pointer (&ids);
 }
 
@@ -371,7 +377,7 @@ varve_store_delete (VarveStore *store, VarveBackup *backup, gboolean with_depend
   ids = dependents (manifests, varve_backup_get_id (backup));
   if (!with_dependents && !refuse_dependents (ids, error))
     return FALSE;
-  /* The youngest first: at no time does a backup stand on one that is gone. */
+  /* From the last: at no time does a backup stand on one that is gone. */
   for (guint i = ids->len; i > 0; i--) {
     const char *id = g_ptr_array_index (ids, i - 1);
     const VarveManifest *manifest = varve_manifests_find (manifests, id);

@@ -165,7 +165,7 @@ check_layer (const char *path, const VarveManifest *manifest, const VarveManifes
   return true;
 }
 
-/* Layer by layer down to the full one. Links only lead to older backups, so that this ends. */
+/* Layer by layer down to the full one. */
 bool
 varve_images_check_base (VarveStoreImpl *impl, const VarveManifest *manifest, const char *disk,
                          GCancellable *cancellable, GError **error)
@@ -174,7 +174,7 @@ varve_images_check_base (VarveStoreImpl *impl, const VarveManifest *manifest, co
 
   if (!varve_images_list (impl, &manifests, NULL, cancellable, error))
     return false;
-  for (;;) {
+  for (guint steps = 0; steps <= manifests->len; steps++) {
     const VarveManifestDisk *layer = varve_manifest_find_disk (manifest, disk);
     g_autofree char *directory = impl->ops->directory (impl, manifest);
     g_autofree char *path = NULL;
@@ -189,10 +189,12 @@ varve_images_check_base (VarveStoreImpl *impl, const VarveManifest *manifest, co
     if (layer->base == NULL)
       return true;
     base = varve_manifests_find (manifests, layer->base);
-    if (base == NULL || strcmp (layer->base, manifest->id) >= 0)
+    if (base == NULL)
       return varve_throw (error, VARVE_ERROR_STORE_DAMAGED,
                           "backup %s, which disk '%s' in backup %s builds on, is missing",
                           layer->base, disk, manifest->id);
     manifest = base;
   }
+  return varve_throw (error, VARVE_ERROR_STORE_DAMAGED, "the layers of disk '%s' lead in a circle",
+                      disk);
 }

@@ -130,11 +130,14 @@ varve_images_add_disk (VarveStoreWrite *owned, VarveManifestDisk *disk, const Va
 {
   Write *write = (Write *)owned;
   const VarveManifestDisk *below = base ? varve_manifest_find_disk (base, disk->name) : NULL;
+  const char *dot;
   g_autofree char *backing = NULL;
   Layer *layer;
 
-  disk->file = g_strconcat (disk->name, ".qcow2", NULL);
-  disk->sums_file = g_strconcat (disk->name, ".sums", NULL);
+  /* No hidden files: a manifest that names one is not believed. */
+  dot = disk->name[0] == '.' ? "_" : "";
+  disk->file = g_strconcat (dot, disk->name, ".qcow2", NULL);
+  disk->sums_file = g_strconcat (dot, disk->name, ".sums", NULL);
   disk->base = base ? g_strdup (base->id) : NULL;
   disk->links = below ? below->links + 1 : 1;
   if (below)
