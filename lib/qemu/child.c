@@ -7,6 +7,9 @@
 #include "config.h"
 #include "qemu/child.h"
 
+#include <errno.h>
+#include <gio/gunixinputstream.h>
+#include <poll.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <unistd.h>
@@ -80,6 +83,52 @@ varve_child_result_free (VarveChildResult *result)
   g_free (result);
 }
 
+/* Appends what has come on @fd, which is set to -1 behind the end. */
+static bool
+drain (int *fd, GString *text, GError **error)
+{
+  char buffer[4096];
+  ssize_t length = read (*fd, buffer, sizeof buffer);
+
+  if (length > 0)
+    g_string_append_len (text, buffer, length);
+  else if (length == 0)
+    *fd = -1;
+  else if (errno != EINTR && errno != EAGAIN)
+    return varve_throw_errno (error, VARVE_ERROR_FAILED, errno, "Its output cannot be read");
+  return true;
+}
+
+/* Until both streams are at their end. By poll, as g_subprocess_communicate of GLib 2.74 with a
+ * cancellable, which need not fire, now and then waits for ever or damages the heap: it destroys
+ * the cancellable's source while the source's main context is freed. */
+static bool
+collect (GSubprocess *process, GString *const *texts, GCancellable *cancellable, GError **error)
+{
+  GInputStream *streams[] = { g_subprocess_get_stdout_pipe (process),
+                              g_subprocess_get_stderr_pipe (process) };
+  GPollFD cancel = { .fd = -1 };
+  struct pollfd fds[3] = { 0 };
+  bool made = cancellable && g_cancellable_make_pollfd (cancellable, &cancel);
+  bool ok = true;
+
+  for (size_t i = 0; i < 2; i++) {
+    fds[i].fd = g_unix_input_stream_get_fd (G_UNIX_INPUT_STREAM (streams[i]));
+    fds[i].events = POLLIN;
+  }
+  fds[2] = (struct pollfd){ .fd = cancel.fd, .events = POLLIN };
+  while (ok && (fds[0].fd >= 0 || fds[1].fd >= 0)) {
+    int ready = poll (fds, G_N_ELEMENTS (fds), -1);
+
+    ok = !g_cancellable_set_error_if_cancelled (cancellable, error);
+    for (size_t i = 0; ok && ready > 0 && i < 2; i++)
+      ok = fds[i].fd < 0 || fds[i].revents == 0 || drain (&fds[i].fd, texts[i], error);
+  }
+  if (made)
+    g_cancellable_release_fd (cancellable);
+  return ok;
+}
+
 VarveChildResult *
 varve_child_run (const char *const *argv, VarveChildKind kind, GCancellable *cancellable,
                  GError **error)
@@ -93,18 +142,22 @@ varve_child_run (const char *const *argv, VarveChildKind kind, GCancellable *can
   if (!process)
     return NULL;
 
-  g_autoptr (VarveChildResult) result = g_new0 (VarveChildResult, 1);
-  GCancellable *interruptible = kind == VARVE_CHILD_FINISHES ? NULL : cancellable;
-  if (!g_subprocess_communicate_utf8 (process, NULL, interruptible, &result->output,
-                                      &result->complaint, error)) {
+  g_autoptr (GString) output = g_string_new (NULL);
+  g_autoptr (GString) complaint = g_string_new (NULL);
+  GString *const texts[] = { output, complaint };
+  bool ok = collect (process, texts, kind == VARVE_CHILD_FINISHES ? NULL : cancellable, error);
+  if (!ok)
     g_subprocess_force_exit (process);
-    g_subprocess_wait (process, NULL, NULL);
+  g_subprocess_wait (process, NULL, NULL);
+  if (!ok) {
     varve_prefix (error, "Running '%s'", argv[0]);
     return NULL;
   }
 
+  VarveChildResult *result = g_new0 (VarveChildResult, 1);
   result->status = g_subprocess_get_if_exited (process) ? g_subprocess_get_exit_status (process)
                                                         : 128 + g_subprocess_get_term_sig (process);
-  g_strstrip (result->complaint);
-  return g_steal_pointer (&result);
+  result->output = g_utf8_make_valid (output->str, (gssize)output->len);
+  result->complaint = g_strstrip (g_utf8_make_valid (complaint->str, (gssize)complaint->len));
+  return result;
 }
