@@ -154,9 +154,11 @@ cli_run_job (Cli *cli, VarveJob *job, const char *only, bool print_xml, GError *
 
   if (print_xml) {
     g_autofree char *xml = varve_job_to_xml (job);
+    g_autoptr (VarveJob) again = varve_job_parse (xml, strlen (xml), "the job", error);
 
-    cli_output_line (&cli->output, "%s", g_strchomp (xml));
-    return true;
+    if (again != NULL)
+      cli_output_line (&cli->output, "%s", g_strchomp (xml));
+    return again != NULL;
   }
   run = varve_run_new (job);
   varve_run_set_only (run, only);

@@ -67,34 +67,10 @@ cli_output_json (CliOutput *output, JsonBuilder *object)
   fflush (stdout);
 }
 
-static const char *
-event_name (VarveEventType type)
-{
-  switch (type) {
-  case VARVE_EVENT_RUN_STARTED:
-    return "run-started";
-  case VARVE_EVENT_DISK_PLANNED:
-    return "disk-planned";
-  case VARVE_EVENT_SNAPSHOT_STARTED:
-    return "snapshot-started";
-  case VARVE_EVENT_PROGRESS:
-    return "progress";
-  case VARVE_EVENT_DISK_DONE:
-    return "disk-done";
-  case VARVE_EVENT_WARNING:
-    return "warning";
-  case VARVE_EVENT_RECOVERED:
-    return "recovered";
-  case VARVE_EVENT_RUN_DONE:
-    return "run-done";
-  }
-  return "unknown";
-}
-
 static void
 event_json (CliOutput *output, const VarveEvent *event)
 {
-  g_autoptr (JsonBuilder) object = cli_json_begin (event_name (event->type));
+  g_autoptr (JsonBuilder) object = cli_json_begin (varve_event_type_get_name (event->type));
 
   cli_json_string (object, "action", event->action);
   cli_json_string (object, "domain", event->domain);
@@ -225,6 +201,9 @@ event_text (CliOutput *output, const VarveEvent *event)
     break;
   case VARVE_EVENT_DISK_DONE:
     print_disk_done (output, event);
+    break;
+  case VARVE_EVENT_NOTE:
+    cli_output_line (output, "  note: %s", event->text);
     break;
   case VARVE_EVENT_WARNING:
     clear_bar (output);

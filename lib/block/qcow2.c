@@ -39,7 +39,8 @@ typedef struct {
   char *backing_file;
   char *backing_format;
   int fd;
-  gint state; /* State; atomic */
+  gint state;      /* State; atomic */
+  GError *failure; /* of the write that failed first; atomic, set once */
 } Qcow2Sink;
 
 static uint32_t
@@ -52,9 +53,14 @@ static bool
 check_state (Qcow2Sink *self, GError **error)
 {
   State state = g_atomic_int_get (&self->state);
+  GError *failure = g_atomic_pointer_get (&self->failure);
 
   if (state == STATE_OPEN)
     return true;
+  if (failure != NULL) {
+    g_propagate_error (error, g_error_copy (failure));
+    return false;
+  }
   return varve_throw (error, VARVE_ERROR_STORE_UNREACHABLE,
                       state == STATE_DONE ? "%s is complete, and takes nothing more."
                                           : "%s is not complete: an earlier write to it failed.",
@@ -78,9 +84,15 @@ check_range (const Qcow2Sink *self, uint64_t offset, uint64_t length, GError **e
                       length, offset, self->base.label, cluster_size (self), self->base.size);
 }
 
+/* Of several writers the first that fails is remembered: the others, which find the image failed,
+ * must not hide why behind that. */
 static bool
-latch (Qcow2Sink *self, bool ok)
+latch (Qcow2Sink *self, bool ok, GError **error)
 {
+  GError *failure = !ok && error != NULL && *error != NULL ? g_error_copy (*error) : NULL;
+
+  if (failure && !g_atomic_pointer_compare_and_exchange (&self->failure, NULL, failure))
+    g_error_free (failure);
   if (!ok)
     g_atomic_int_set (&self->state, STATE_FAILED);
   return ok;
@@ -110,8 +122,10 @@ qcow2_write (BlockSink *sink, uint64_t offset, const void *buffer, size_t length
 
   if (!check_state (self, error) || !check_range (self, offset, length, error))
     return false;
-  return latch (self, block_qcow2_map_claim (&self->map, offset, whole, runs, error) &&
-                          write_runs (self, runs, offset, buffer, length, error));
+  return latch (self,
+                block_qcow2_map_claim (&self->map, offset, whole, runs, error) &&
+                    write_runs (self, runs, offset, buffer, length, error),
+                error);
 }
 
 static bool
@@ -122,7 +136,8 @@ qcow2_zero (BlockSink *sink, uint64_t offset, uint64_t length, GError **error)
 
   if (!check_state (self, error) || !check_range (self, offset, length, error))
     return false;
-  return latch (self, block_qcow2_map_zero (&self->map, offset, whole, sink->has_base, error));
+  return latch (self, block_qcow2_map_zero (&self->map, offset, whole, sink->has_base, error),
+                error);
 }
 
 static bool
@@ -175,7 +190,7 @@ qcow2_flush (BlockSink *sink, GError **error)
 {
   Qcow2Sink *self = (Qcow2Sink *)sink;
 
-  if (!check_state (self, error) || !latch (self, finish (self, error)))
+  if (!check_state (self, error) || !latch (self, finish (self, error), error))
     return false;
   g_atomic_int_set (&self->state, STATE_DONE);
   return true;
@@ -190,6 +205,7 @@ qcow2_free (BlockSink *sink)
     block_qcow2_map_clear (&self->map);
   if (self->fd >= 0)
     close (self->fd);
+  g_clear_error (&self->failure);
   g_free (self->path);
   g_free (self->backing_file);
   g_free (self->backing_format);

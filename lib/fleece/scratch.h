@@ -22,5 +22,10 @@ void varve_scratch_none (VarveStart *start);
 bool varve_scratch_check (const VarveStart *start, const char *directory, uint64_t *out_watermark,
                           GError **error);
 
+/* A view whose old data found no room is lost, and its reader is only told that it is. Where @error
+ * tells of a loss and the file system of @start's scratch has no room left, it becomes
+ * VARVE_ERROR_NO_SPACE and says so. To be called before the scratch images are removed. */
+void varve_scratch_explain (const VarveStart *start, GError **error);
+
 /* Removes the scratch files that @start names, wherever its hypervisor has gone. */
 bool varve_scratch_remove (const VarveStart *start, GError **error);

@@ -199,10 +199,10 @@ varve_backup_def_check (const VarveBackupDef *def, const VarveJobChecker *checke
   varve_job_check_value (checker, "domain", VARVE_JOB_VALUE_URI, "The domain's uri", def->uri);
   if (def->uuid)
     varve_job_check_value (checker, "domain", VARVE_JOB_VALUE_UUID, "The domain's uuid", def->uuid);
-  if (def->uuid && g_strcmp0 (def->uri, "image:") != 0)
+  if (def->uuid && g_strcmp0 (def->uri, "image:") != 0 && !g_str_has_prefix (def->uri, "qmp+unix:"))
     varve_job_complain (
         checker, "domain",
-        "The domain has a uuid, which only one at image: can be given: elsewhere the "
+        "The domain has a uuid, which is for image: and qmp+unix: only: elsewhere the "
         "hypervisor knows it. Remove it.");
 
   varve_backup_disks_check (def, checker);

@@ -130,7 +130,7 @@ VARVE_API VarveRestoreAction *varve_job_add_restore (VarveJob *job, const char *
 /** varve_backup_action_set_name: names the action, for `varve run --only`. Since: 0.1 */
 VARVE_API void varve_backup_action_set_name (VarveBackupAction *action, const char *name);
 
-/** varve_backup_action_set_uuid: the domain's uuid, where an image: domain has one. Since: 0.1 */
+/** varve_backup_action_set_uuid: the domain's uuid, for when no hypervisor can tell it. Since: 0.1 */
 VARVE_API void varve_backup_action_set_uuid (VarveBackupAction *action, const char *uuid);
 
 /** varve_backup_action_set_owner: whose checkpoints are used (default: the job's name). Since: 0.1

@@ -186,7 +186,10 @@ why_no_bitmap (const VarvePlanInput *input, const VarveDisk *disk)
     return g_strdup ("first backup of this disk");
   if (!disk->can_persist && disk->why_not_persist)
     return g_strdup_printf ("no bitmap: %s", disk->why_not_persist);
-  return g_strdup_printf ("the disk has no bitmap of owner '%s'", input->owner);
+  /* QEMU keeps new bitmaps in memory until it ends: one that is killed leaves no trace of them. */
+  return g_strdup_printf ("the disk has no bitmap of owner '%s': it was removed, or lost as QEMU "
+                          "was not shut down cleanly",
+                          input->owner);
 }
 
 static void

@@ -27,8 +27,12 @@ target_kind (const char *path, TargetKind *out, GError **error)
 
   *out = TARGET_ABSENT;
   if (stat (path, &st) < 0) {
-    if (errno == ENOENT)
+    if (errno == ENOENT && lstat (path, &st) < 0)
       return true;
+    if (errno == ENOENT)
+      return varve_throw (error, VARVE_ERROR_REFUSED,
+                          "The target '%s' is a symbolic link to what is not there. Name another.",
+                          path);
     return varve_throw_errno (error, VARVE_ERROR_STORE_UNREACHABLE, errno,
                               "The target '%s' cannot be examined", path);
   }
@@ -91,12 +95,31 @@ check_file (const VarveRestoreTarget *target, GCancellable *cancellable, GError 
   g_autoptr (VarveImageInfo) info = NULL;
 
   if (!target->force)
-    return varve_throw (error, VARVE_ERROR_EXISTS,
+    return varve_throw (error, VARVE_ERROR_REFUSED,
                         "The target '%s' exists already. Name another, or use --force (force='yes' "
                         "in a document) to replace it.",
                         target->path);
   info = varve_image_info (image, false, cancellable, error);
   return info != NULL;
+}
+
+bool
+varve_restore_same_target (const char *a, const char *b)
+{
+  g_autofree char *name_a = g_path_get_basename (a);
+  g_autofree char *name_b = g_path_get_basename (b);
+  g_autofree char *parent_a = g_path_get_dirname (a);
+  g_autofree char *parent_b = g_path_get_dirname (b);
+  struct stat x, y;
+  bool is_a = stat (a, &x) == 0, is_b = stat (b, &y) == 0;
+
+  if (g_str_equal (a, b))
+    return true;
+  if (is_a && is_b && S_ISBLK (x.st_mode) && S_ISBLK (y.st_mode))
+    return x.st_rdev == y.st_rdev;
+  if (!is_a && !is_b && g_str_equal (name_a, name_b))
+    is_a = is_b = stat (parent_a, &x) == 0 && stat (parent_b, &y) == 0;
+  return is_a && is_b && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
 }
 
 bool
@@ -145,11 +168,13 @@ publish (const VarveRestoreTarget *target, const char *partial, GError **error)
   if (!varve_failpoint ("restore-before-rename", error))
     return false;
   if (!target->force)
-    return varve_rename_noreplace (partial, target->path, error);
+    return varve_classify (varve_rename_noreplace (partial, target->path, error),
+                           VARVE_ERROR_STORE_UNREACHABLE, error);
   if (rename (partial, target->path) < 0)
     return varve_throw_errno (error, VARVE_ERROR_STORE_UNREACHABLE, errno,
                               "'%s' cannot be renamed to '%s'", partial, target->path);
-  return varve_sync_parent (target->path, error);
+  return varve_classify (varve_sync_parent (target->path, error), VARVE_ERROR_STORE_UNREACHABLE,
+                         error);
 }
 
 static bool

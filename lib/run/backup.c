@@ -25,6 +25,7 @@ backup_run_clear (VarveBackupRun *run)
   g_clear_pointer (&run->start, varve_start_free);
   g_clear_pointer (&run->plans, g_ptr_array_unref);
   g_clear_pointer (&run->manifests, g_ptr_array_unref);
+  g_clear_pointer (&run->problems, g_ptr_array_unref);
   g_clear_pointer (&run->bitmaps, g_ptr_array_unref);
   g_clear_pointer (&run->disks, g_ptr_array_unref);
   g_clear_pointer (&run->owner, g_free);
@@ -69,19 +70,54 @@ open_domain (const VarveBackupDef *def, GCancellable *cancellable, GError **erro
 }
 
 static bool
+list_store (VarveBackupRun *run, GCancellable *cancellable, GError **error)
+{
+  run->problems = g_ptr_array_new_with_free_func (g_free);
+  if (!run->store->ops->list (run->store, &run->manifests, run->problems, cancellable, error))
+    return false;
+  for (guint i = 0; i < run->problems->len; i++)
+    emit (run, (VarveEvent){ .type = VARVE_EVENT_WARNING,
+                             .text = g_ptr_array_index (run->problems, i) });
+  return true;
+}
+
+/* The monitor of a bare QEMU serves one client: whoever has it makes the domain busy, and is waited for as
+ * the domain's lock is. */
+static VarveDomain *
+wait_for_domain (const VarveBackupDef *def, GCancellable *cancellable, GError **error)
+{
+  gint64 deadline = g_get_monotonic_time () + (gint64)def->wait * G_USEC_PER_SEC;
+
+  for (;;) {
+    g_autoptr (GError) local = NULL;
+    VarveDomain *domain = open_domain (def, cancellable, &local);
+
+    if (domain != NULL)
+      return domain;
+    if (!varve_error_matches (local, VARVE_ERROR_BUSY) || g_get_monotonic_time () >= deadline ||
+        g_cancellable_is_cancelled (cancellable)) {
+      g_propagate_error (error, g_steal_pointer (&local));
+      return NULL;
+    }
+    g_usleep (G_USEC_PER_SEC / 4);
+  }
+}
+
+static bool
 look (VarveBackupRun *run, const char *session, GCancellable *cancellable, GError **error)
 {
   const VarveBackupDef *def = run->def;
   g_autofree char *holder = g_strdup_printf ("backup %s, pid %d", session, (int)getpid ());
 
+  /* The domain first: a store is not made for one that is not there. */
+  run->domain = wait_for_domain (def, cancellable, error);
+  if (run->domain == NULL)
+    return false;
   run->store = varve_store_impl_open (def->store, true, error);
   if (run->store == NULL)
     return false;
   run->owner =
       varve_checkpoint_owner (def->owner ? def->owner : run->context->job, run->store->uuid);
-  run->domain = open_domain (def, cancellable, error);
-  if (run->domain == NULL)
-    return false;
   run->lock = varve_run_lock_domain (run->context->state, run->domain->name, run->domain->uuid,
                                      holder, def->wait, cancellable, error);
   return run->lock &&
@@ -90,7 +126,7 @@ look (VarveBackupRun *run, const char *session, GCancellable *cancellable, GErro
          varve_domain_state (run->domain, &run->state, cancellable, error) &&
          varve_domain_inventory (run->domain, &run->disks, cancellable, error) &&
          varve_domain_bitmaps (run->domain, &run->bitmaps, cancellable, error) &&
-         run->store->ops->list (run->store, &run->manifests, NULL, cancellable, error);
+         list_store (run, cancellable, error);
 }
 
 /* --- plan ------------------------------------------------------------------------------------- */
@@ -192,11 +228,12 @@ refuse (const VarveStartReport *report, GError **error)
   return varve_throw (error, VARVE_ERROR_REFUSED, "%s", all->str);
 }
 
+/* The manifest keeps what was told. */
 static void
-note (VarveBackupRun *run, const char *text)
+tell (VarveBackupRun *run, VarveEventType type, const char *text)
 {
   g_ptr_array_add (run->manifest->notes, g_strdup (text));
-  emit (run, (VarveEvent){ .type = VARVE_EVENT_WARNING, .text = text });
+  emit (run, (VarveEvent){ .type = type, .text = text });
 }
 
 static char *
@@ -221,7 +258,7 @@ check_start (VarveBackupRun *run, GCancellable *cancellable, GError **error)
     return false;
   run->manifest->strategy = g_strdup (report->strategy);
   for (guint i = 0; i < report->weaker->len; i++)
-    note (run, g_ptr_array_index (report->weaker, i));
+    tell (run, VARVE_EVENT_NOTE, g_ptr_array_index (report->weaker, i));
   if (report->needs_scratch)
     return varve_scratch_check (run->start, directory, &run->watermark, error);
   varve_scratch_none (run->start);
@@ -314,7 +351,7 @@ begin_session (VarveBackupRun *run, GCancellable *cancellable, GError **error)
   if (run->session == NULL)
     return false;
   for (guint i = 0; i < weaker->len; i++)
-    note (run, g_ptr_array_index (weaker, i));
+    tell (run, VARVE_EVENT_WARNING, g_ptr_array_index (weaker, i));
   manifest->consistency = g_strdup (run->state == VARVE_DOMAIN_OFF ? "off"
                                     : frozen                       ? "file-systems"
                                                                    : "crash");
@@ -344,8 +381,10 @@ copy_disks (VarveBackupRun *run, GCancellable *cancellable, GError **error)
   for (guint i = 0; i < run->manifest->disks->len; i++) {
     VarveManifestDisk *disk = g_ptr_array_index (run->manifest->disks, i);
 
-    if (!varve_backup_copy_disk (run, plan_of (run, disk->name), disk, cancellable, error))
+    if (!varve_backup_copy_disk (run, plan_of (run, disk->name), disk, cancellable, error)) {
+      varve_scratch_explain (run->start, error);
       return varve_prefix (error, "Disk '%s' of domain '%s'", disk->name, run->domain->name);
+    }
     emit (run, (VarveEvent){ .type = VARVE_EVENT_DISK_DONE,
                              .disk = disk->name,
                              .decision = disk->decision,

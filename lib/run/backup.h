@@ -28,6 +28,7 @@ typedef struct {
   VarveDomainState state;
   GPtrArray *disks;     /* of VarveDisk */
   GPtrArray *bitmaps;   /* of VarveBitmap */
+  GPtrArray *problems;  /* of char*: what of the store cannot be read */
   GPtrArray *manifests; /* of VarveManifest */
 
   /* plan, prepare */

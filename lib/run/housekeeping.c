@@ -69,6 +69,9 @@ varve_backup_remove_stale (VarveBackupRun *run, GCancellable *cancellable, GErro
   g_autoptr (GPtrArray) names =
       varve_checkpoint_stale (run->bitmaps, run->owner, is_committed, run->manifests);
 
+  /* The backup that a checkpoint belongs to may be one of those that cannot be read now. */
+  if (run->problems->len > 0)
+    return true;
   for (guint i = 0; i < names->len; i++) {
     const char *name = g_ptr_array_index (names, i);
     g_autofree char *text =

@@ -40,15 +40,19 @@ is_committed (const VarveRecord *record, bool *out_known, gpointer data)
 {
   g_autoptr (VarveStoreImpl) store = NULL;
   g_autoptr (GPtrArray) manifests = NULL;
+  g_autoptr (GPtrArray) problems = g_ptr_array_new_with_free_func (g_free);
 
   *out_known = false;
   if (record->store == NULL || record->backup == NULL)
     return false;
   store = varve_store_impl_open (record->store, false, NULL);
-  if (store == NULL || !store->ops->list (store, &manifests, NULL, NULL, NULL))
+  if (store == NULL || !store->ops->list (store, &manifests, problems, NULL, NULL))
     return false;
-  *out_known = true;
-  return varve_manifests_find (manifests, record->backup) != NULL;
+  if (varve_manifests_find (manifests, record->backup) != NULL)
+    return *out_known = true;
+  /* It may be one of those whose manifests cannot be read now. */
+  *out_known = problems->len == 0;
+  return false;
 }
 
 bool
@@ -66,10 +70,8 @@ open_domain (const VarveRecord *record, GCancellable *cancellable, GError **erro
 {
   g_autoptr (GHashTable) images =
       g_hash_table_new_full (g_str_hash, g_str_equal, NULL, (GDestroyNotify)varve_image_free);
-  VarveDomainAddress address = { record->uri, record->domain, NULL, images, NULL };
+  VarveDomainAddress address = { record->uri, record->domain, record->uuid, images, NULL };
 
-  if (g_str_equal (record->uri, "image:"))
-    address.uuid = record->uuid;
   for (guint i = 0; i < record->images->len; i++) {
     const VarveRecordImage *image = g_ptr_array_index (record->images, i);
 

@@ -102,6 +102,23 @@ check_target (VarveStoreImpl *store, const VarveManifest *manifest,
                       manifest->id, target->disk, have->str);
 }
 
+/* Of two disks in one place the first would be lost. */
+static bool
+check_distinct (GPtrArray *targets, guint last, GError **error)
+{
+  const VarveRestoreDisk *disk = g_ptr_array_index (targets, last);
+
+  for (guint i = 0; i < last; i++) {
+    const VarveRestoreDisk *other = g_ptr_array_index (targets, i);
+
+    if (varve_restore_same_target (other->path, disk->path))
+      return varve_throw (error, VARVE_ERROR_USAGE,
+                          "Disks '%s' and '%s' have the same target, '%s'. Give each its own.",
+                          other->name, disk->name, disk->path);
+  }
+  return true;
+}
+
 static bool
 restore_target (const VarveRunContext *context, VarveStoreImpl *store,
                 const VarveManifest *manifest, const VarveRestoreTarget *target,
@@ -148,12 +165,16 @@ varve_run_restore (const VarveRunContext *context, const VarveRestoreDef *def,
       const VarveRestoreDisk *disk = g_ptr_array_index (targets, i);
       VarveRestoreTarget target = { disk->name, disk->path, disk->format, def->force };
 
+      if (pass == 0 && !check_distinct (targets, i, error))
+        return false;
       if (pass == 0
               ? !check_target (impl, progress.manifest, &target, cancellable, error)
               : !restore_target (context, impl, progress.manifest, &target, cancellable, error))
         return false;
     }
-    if (pass == 0 && def->directory && !varve_make_directories (def->directory, 0700, error))
+    if (pass == 0 && def->directory &&
+        !varve_classify (varve_make_directories (def->directory, 0700, error),
+                         VARVE_ERROR_STORE_UNREACHABLE, error))
       return false;
   }
   emit (&progress, (VarveEvent){ .type = VARVE_EVENT_RUN_DONE });

@@ -133,6 +133,7 @@ varve_session_begin (const VarveStateDir *dir, VarveDomain *domain, const VarveS
 {
   VarveSession *session = g_new0 (VarveSession, 1);
   g_autofree char *name = lock_name (record->id);
+  g_autofree char *what = g_strdup_printf ("session %s", record->id);
   g_autofree char *holder = g_strdup_printf ("backup %s, pid %d", record->backup, (int)getpid ());
   VarveDomainState state;
 
@@ -144,7 +145,7 @@ varve_session_begin (const VarveStateDir *dir, VarveDomain *domain, const VarveS
     return NULL;
   }
   fill_record (record, start, state);
-  session->lock = varve_lock_take (dir, name, "session", holder, 0, cancellable, error);
+  session->lock = varve_lock_take (dir, name, what, holder, 0, cancellable, error);
   if (session->lock == NULL || !varve_record_save (record, dir, error)) {
     session_free (session);
     return NULL;
@@ -185,11 +186,6 @@ varve_session_close (VarveSession *session, GError **error)
 
   if (session->snapshot == NULL)
     return true;
-  if (!cut && session->record->phase != VARVE_PHASE_ENDING) {
-    session->record->phase = VARVE_PHASE_ENDING;
-    if (!varve_record_save (session->record, session->dir, error))
-      return false;
-  }
   if (!varve_snapshot_end (session->snapshot, cut, NULL, error))
     return false;
   g_clear_pointer (&session->snapshot, varve_snapshot_free);
@@ -200,8 +196,9 @@ bool
 varve_session_keep (VarveSession *session, GError **error)
 {
   session->record->kept = true;
-  return varve_record_save (session->record, session->dir, error) &&
-         varve_failpoint ("session-kept", error);
+  if (session->record->store == NULL && !varve_record_save (session->record, session->dir, error))
+    return false;
+  return varve_failpoint ("session-kept", error);
 }
 
 static bool

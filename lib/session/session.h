@@ -39,10 +39,11 @@ const VarveRecord *varve_session_record (const VarveSession *session);
 /* Proof that all that was read came from a live snapshot. */
 bool varve_session_finish (VarveSession *session, GCancellable *cancellable, GError **error);
 
-/* Takes the snapshot down. The record says so first. Idempotent. */
+/* Takes the snapshot down. Idempotent. */
 bool varve_session_close (VarveSession *session, GError **error);
 
-/* The backup is durable: the checkpoint stays. */
+/* The backup is durable: the checkpoint stays. A store says so itself, by its manifest; for a session without one the
+ * record does. */
 bool varve_session_keep (VarveSession *session, GError **error);
 
 /* Closes if that has not been done; drops the checkpoint unless kept; resumes a guest that an I/O

@@ -104,7 +104,7 @@ static const Field image_fields[] = {
 static const Flag no_flags[] = { { NULL } };
 
 /* In the order of VarvePhase. */
-static const char *const phases[] = { "starting", "started", "ending" };
+static const char *const phases[] = { "starting", "started" };
 
 static bool
 has_control_character (const char *value)

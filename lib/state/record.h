@@ -19,7 +19,6 @@
 typedef enum {
   VARVE_PHASE_STARTING, /* the start may have been made in part, the guest may stand still for it */
   VARVE_PHASE_STARTED,
-  VARVE_PHASE_ENDING, /* copied; the snapshot is being taken down, or has been */
 } VarvePhase;
 
 typedef struct {

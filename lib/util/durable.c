@@ -109,6 +109,21 @@ varve_durable_create (const char *path, const char *data, size_t length, int mod
 }
 
 bool
+varve_write_synced (const char *path, const char *data, size_t length, int mode, GError **error)
+{
+  int fd = open (path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, (mode_t)mode);
+  bool ok = fd >= 0 && write_all (fd, data, length) && fsync (fd) == 0;
+  int errnum = errno;
+
+  if (fd >= 0)
+    close (fd);
+  if (ok)
+    return true;
+  return varve_throw_errno (error, errnum == EEXIST ? VARVE_ERROR_EXISTS : VARVE_ERROR_FAILED,
+                            errnum, "Cannot write '%s'", path);
+}
+
+bool
 varve_durable_unlink (const char *path, GError **error)
 {
   g_autofree char *parent = g_path_get_dirname (path);

@@ -19,6 +19,11 @@ bool varve_durable_replace (const char *path, const char *data, size_t length, i
 bool varve_durable_create (const char *path, const char *data, size_t length, int mode,
                            GError **error);
 
+/* A new file (VARVE_ERROR_EXISTS otherwise), written and synced; its name is not: for a directory that is
+ * synced as a whole later. */
+bool varve_write_synced (const char *path, const char *data, size_t length, int mode,
+                         GError **error);
+
 /* Removes @path (no error when it, or its directory, is not there) and syncs its directory. */
 bool varve_durable_unlink (const char *path, GError **error);
 

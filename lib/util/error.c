@@ -104,6 +104,14 @@ varve_prefix (GError **error, const char *format, ...)
   return false;
 }
 
+bool
+varve_classify (bool ok, VarveError code, GError **error)
+{
+  if (!ok && error && varve_error_matches (*error, VARVE_ERROR_FAILED))
+    (*error)->code = (int)code;
+  return ok;
+}
+
 void
 varve_keep_first (GError **into, GError **from)
 {

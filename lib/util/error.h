@@ -23,6 +23,10 @@ bool varve_throw_errno (GError **error, VarveError code, int errnum, const char 
 /* Put "…: " in front of an error that is on its way up. Always returns false. */
 bool varve_prefix (GError **error, const char *format, ...) G_GNUC_PRINTF (2, 3);
 
+/* Passes @ok on; where it is false, an error without a class of its own (VARVE_ERROR_FAILED) becomes
+ * @code: for steps that do not know what they are done for. */
+bool varve_classify (bool ok, VarveError code, GError **error);
+
 /* Keep the first error of several: moves *@from into *@into when that is still unset, else frees
  * it. */
 void varve_keep_first (GError **into, GError **from);

@@ -26,7 +26,7 @@ varve_event_sink_clear (VarveEventSink *sink)
 }
 
 const char *
-varve_event_type_name (VarveEventType type)
+varve_event_type_get_name (VarveEventType type)
 {
   switch (type) {
   case VARVE_EVENT_RUN_STARTED:
@@ -39,6 +39,8 @@ varve_event_type_name (VarveEventType type)
     return "progress";
   case VARVE_EVENT_DISK_DONE:
     return "disk-done";
+  case VARVE_EVENT_NOTE:
+    return "note";
   case VARVE_EVENT_WARNING:
     return "warning";
   case VARVE_EVENT_RECOVERED:

@@ -15,6 +15,3 @@ typedef struct {
 /* A sink may be NULL or have no function: then nothing is told. */
 void varve_event_emit (const VarveEventSink *sink, const VarveEvent *event);
 void varve_event_sink_clear (VarveEventSink *sink);
-
-/* The name that --json uses for a type: "progress", "disk-planned" … */
-const char *varve_event_type_name (VarveEventType type);

@@ -5,6 +5,8 @@
 
 #include <glib.h>
 
+#include "varve-error.h"
+
 G_BEGIN_DECLS
 
 /**
@@ -14,6 +16,7 @@ G_BEGIN_DECLS
  * @VARVE_EVENT_SNAPSHOT_STARTED: the instant; @pause_us is how long the guest stood still for it
  * @VARVE_EVENT_PROGRESS: @done of @total bytes of @disk
  * @VARVE_EVENT_DISK_DONE: @disk has been copied: @done bytes read, @stored bytes written
+ * @VARVE_EVENT_NOTE: how this strategy's promises are weaker than the best, in @text
  * @VARVE_EVENT_WARNING: something weaker than asked for, in @text
  * @VARVE_EVENT_RECOVERED: something that an earlier run left behind was ended, in @text
  * @VARVE_EVENT_RUN_DONE: the action has ended well; @backup is its id where it made one
@@ -26,10 +29,19 @@ typedef enum {
   VARVE_EVENT_SNAPSHOT_STARTED,
   VARVE_EVENT_PROGRESS,
   VARVE_EVENT_DISK_DONE,
+  VARVE_EVENT_NOTE,
   VARVE_EVENT_WARNING,
   VARVE_EVENT_RECOVERED,
   VARVE_EVENT_RUN_DONE,
 } VarveEventType;
+
+/**
+ * varve_event_type_get_name: what programs call a type: "progress", "disk-planned" …
+ *
+ * Returns: (transfer none): the name; "unknown" for what is no type
+ * Since: 0.1
+ */
+VARVE_API const char *varve_event_type_get_name (VarveEventType type);
 
 /**
  * VarveEvent: one thing that happened. Fields that an event type does not name are %NULL or 0; all

@@ -79,7 +79,7 @@ struct VarveSnapshot {
 typedef struct {
   const char *uri; /* qemu:///system, qmp+unix:///PATH, image: */
   const char *name;
-  const char *uuid;   /* optional; image: only, where it is not made from the name */
+  const char *uuid;   /* optional; of stopped images, where it is not made from the name */
   GHashTable *images; /* char * → VarveImage *, or NULL */
   GHashTable *qdevs;  /* disk name → qdev id or node name, for bare QEMU; or NULL */
 } VarveDomainAddress;

@@ -137,13 +137,16 @@ qmp ()
   "$shell_dir/qmp.py" "$qmp_test" "$@"
 }
 
-# hmp LINE: a command of the human monitor, of bare QEMU or of libvirt's.
+# hmp LINE...: commands of the human monitor, of bare QEMU or of libvirt's.
 hmp ()
 {
+  local line
   if [ "$monitor" = libvirt ]; then
-    virsh qemu-monitor-command --hmp "$domain" "$1"
+    for line; do
+      virsh qemu-monitor-command --hmp "$domain" "$line"
+    done
   else
-    qmp human-monitor-command "$(python3 -c 'import json, sys; print(json.dumps({"command-line": sys.argv[1]}))' "$1")"
+    "$shell_dir/qmp.py" "$qmp_test" --hmp "$@"
   fi
 }
 
@@ -159,12 +162,12 @@ guest_io ()
     log=/var/log/libvirt/qemu/$domain.log
   fi
   local start=$(($(stat -c %s "$log") + 1))
-  said=$(hmp "qemu-io -d /machine/peripheral/$device/virtio-backend \"$2\"")
+  local backend=/machine/peripheral/$device/virtio-backend
+  said=$(hmp "qemu-io -d $backend \"$2\"" "qemu-io -d $backend flush")
   wait_for 10 "the end of guest_io $1 '$2': $said" guest_io_ended "$log" "$start"
   if ! tail -c "+$start" "$log" | grep -aqE '^(wrote|read|discard) '; then
     fail "guest_io $1 '$2': $(tail -c "+$start" "$log")"
   fi
-  hmp "qemu-io -d /machine/peripheral/$device/virtio-backend flush" > /dev/null
 }
 
 guest_io_ended ()

@@ -148,14 +148,16 @@ end_process ()
 
 # ---- varve -----------------------------------------------------------------------------------------
 
-# The command under test, never for longer than $VARVE_TIMEOUT. VARVE_VALGRIND=1 puts valgrind before it.
+# The command under test, as an array, for those that must know its process. VARVE_VALGRIND=1 puts valgrind before it.
+varve_command=("$VARVE")
+if [ -n "${VARVE_VALGRIND:-}" ]; then
+  varve_command=(valgrind --quiet --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite "$VARVE")
+fi
+
+# The command under test, never for longer than $VARVE_TIMEOUT seconds.
 varve ()
 {
-  local before=()
-  if [ -n "${VARVE_VALGRIND:-}" ]; then
-    before=(valgrind --quiet --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite)
-  fi
-  timeout --foreground --kill-after=10 "${VARVE_TIMEOUT:-300}" "${before[@]}" "$VARVE" "$@"
+  timeout --foreground --kill-after=10 "${VARVE_TIMEOUT:-300}" "${varve_command[@]}" "$@"
 }
 
 # expect_status STATUS COMMAND...: the command must end so, and its words stay in $tmp/said.log.
@@ -244,3 +246,4 @@ assert_contains ()
 . "$shell_dir/functions-qemu.sh"
 . "$shell_dir/functions-libvirt.sh"
 . "$shell_dir/functions-backup.sh"
+. "$shell_dir/functions-fault.sh"

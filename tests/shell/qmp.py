@@ -4,6 +4,7 @@
 """One QMP command, for the shell tests.
 
 usage: qmp.py SOCKET COMMAND [ARGUMENTS-AS-JSON]
+       qmp.py SOCKET --hmp LINE...      lines for the human monitor, in turn
        qmp.py SOCKET --wait EVENT
 
 Prints what the command returned as JSON (a string plainly); an error goes to stderr, status 1.
@@ -47,6 +48,10 @@ def main():
     if sys.argv[2] == "--wait":
         while receive(stream).get("event") != sys.argv[3]:
             pass
+        return
+    if sys.argv[2] == "--hmp":
+        for line in sys.argv[3:]:
+            print(execute(stream, "human-monitor-command", {"command-line": line}), end="")
         return
     arguments = json.loads(sys.argv[3]) if len(sys.argv) > 3 else {}
     value = execute(stream, sys.argv[2], arguments)

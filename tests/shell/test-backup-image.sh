@@ -5,7 +5,7 @@
 # A stopped machine, two disks: full and three incrementals, each exact. Between them the images change as they would
 # under a guest, through QEMU's own code.
 . "$(dirname "$0")/functions.sh"
-requires qemu-img qemu-io qemu-storage-daemon python3
+requires qemu-img qemu-io qemu-storage-daemon python3 xmllint
 
 disk_files=(vda="$tmp/a.qcow2" vdb="$tmp/b.qcow2")
 backup_args=(-c image: web01 --image "vda=$tmp/a.qcow2,format=qcow2" --image "vdb=$tmp/b.qcow2,format=qcow2")
@@ -40,6 +40,12 @@ assert_decision vdb incremental
 assert_all_exact
 assert_nothing_left
 assert_equal "$(qemu-img info -f qcow2 "$tmp/a.qcow2" | grep -c 'name: varve\.')" 2 "checkpoints kept"
+
+# What was written is what the schemas say.
+xmllint --noout --relaxng "$srcdir/xml-schemas/store.rng" "$store/varve-store.xml"
+for manifest in "$store"/*/*/manifest.xml; do
+  xmllint --noout --relaxng "$srcdir/xml-schemas/backup.rng" "$manifest"
+done
 
 # The store may be moved.
 mv "$store" "$tmp/elsewhere"

@@ -126,6 +126,24 @@ test_exit_status_of_other_domains (void)
   g_assert_cmpint (varve_error_exit_status (unknown), ==, 1);
 }
 
+static void
+test_classify (void)
+{
+  g_autoptr (GError) plain = NULL;
+  g_autoptr (GError) special = NULL;
+  GError *none = NULL;
+
+  varve_throw (&plain, VARVE_ERROR_FAILED, "x");
+  varve_throw (&special, VARVE_ERROR_NO_SPACE, "x");
+  g_assert_false (varve_classify (false, VARVE_ERROR_STORE_UNREACHABLE, &plain));
+  g_assert_false (varve_classify (false, VARVE_ERROR_STORE_UNREACHABLE, &special));
+  g_assert_true (varve_error_matches (plain, VARVE_ERROR_STORE_UNREACHABLE));
+  g_assert_true (varve_error_matches (special, VARVE_ERROR_NO_SPACE));
+  g_assert_false (varve_classify (false, VARVE_ERROR_BUSY, NULL));
+  g_assert_true (varve_classify (true, VARVE_ERROR_BUSY, &none));
+  g_assert_null (none);
+}
+
 int
 main (int argc, char **argv)
 {
@@ -134,6 +152,7 @@ main (int argc, char **argv)
   g_test_add_func ("/error/throw-errno", test_throw_errno);
   g_test_add_func ("/error/full-disk", test_full_disk_has_its_code);
   g_test_add_func ("/error/prefix", test_prefix);
+  g_test_add_func ("/error/classify", test_classify);
   g_test_add_func ("/error/keep-first", test_keep_first);
   g_test_add_func ("/error/exit-status", test_exit_status);
   g_test_add_func ("/error/exit-status-other", test_exit_status_of_other_domains);

@@ -64,13 +64,13 @@ static void
 test_names (void)
 {
   static const char *const names[] = {
-    "run-started", "disk-planned", "snapshot-started", "progress",
-    "disk-done",   "warning",      "recovered",        "run-done",
+    "run-started", "disk-planned", "snapshot-started", "progress", "disk-done",
+    "note",        "warning",      "recovered",        "run-done",
   };
 
   for (size_t i = 0; i < G_N_ELEMENTS (names); i++)
-    g_assert_cmpstr (varve_event_type_name ((VarveEventType)i), ==, names[i]);
-  g_assert_cmpstr (varve_event_type_name ((VarveEventType)G_N_ELEMENTS (names)), ==, "unknown");
+    g_assert_cmpstr (varve_event_type_get_name ((VarveEventType)i), ==, names[i]);
+  g_assert_cmpstr (varve_event_type_get_name ((VarveEventType)G_N_ELEMENTS (names)), ==, "unknown");
 }
 
 int

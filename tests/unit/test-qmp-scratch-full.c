@@ -16,7 +16,7 @@
 static bool
 make_scratch_small (const Machine *machine)
 {
-  return mount ("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0 &&
+  return mount ("none", "/", "none", MS_REC | MS_PRIVATE, NULL) == 0 &&
          mount ("tmpfs", machine->scratch, "tmpfs", 0, "size=1m,mode=0700") == 0;
 }
 

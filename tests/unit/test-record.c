@@ -64,7 +64,7 @@ full_record (void)
 {
   VarveRecord *record = small_record (ID, 1795226400);
 
-  record->phase = VARVE_PHASE_ENDING;
+  record->phase = VARVE_PHASE_STARTED;
   g_free (record->domain);
   record->domain = g_strdup ("wéb 01 = [x] \\n # ;, ");
   record->owner = g_strdup ("nightly-01234567");
@@ -289,7 +289,7 @@ test_save_and_load (Fixture *f, gconstpointer data)
 
   full->phase = VARVE_PHASE_STARTING;
   g_assert_true (varve_record_save (full, f->dir, &error));
-  full->phase = VARVE_PHASE_ENDING;
+  full->phase = VARVE_PHASE_STARTED;
   g_assert_true (varve_record_save (full, f->dir, &error));
   g_assert_no_error (error);
   g_assert_cmpint (stat (path, &st), ==, 0);

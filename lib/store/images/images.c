@@ -22,6 +22,8 @@
 #define MANIFEST_FILE  "manifest.xml"
 #define MANIFEST_BYTES (1u << 20)
 #define FORMAT_VERSION 1
+/* A store may be a file system of its own: what mkfs puts into that is nobody's. */
+#define LOST_AND_FOUND "lost+found"
 
 /* --- the store -------------------------------------------------------------------------------- */
 
@@ -55,11 +57,17 @@ parse_store (VarveImagesStore *store, const char *data, size_t length, const cha
 static bool
 is_empty (const char *path, bool *out, GError **error)
 {
-  g_autoptr (GDir) dir = g_dir_open (path, 0, error);
+  g_autoptr (GError) local = NULL;
+  g_autoptr (GDir) dir = g_dir_open (path, 0, &local);
+  const char *name;
 
   if (dir == NULL)
-    return varve_prefix (error, "The store cannot be opened");
-  *out = g_dir_read_name (dir) == NULL;
+    return varve_throw (error, VARVE_ERROR_STORE_UNREACHABLE, "The store cannot be opened: %s",
+                        local->message);
+  do
+    name = g_dir_read_name (dir);
+  while (g_strcmp0 (name, LOST_AND_FOUND) == 0);
+  *out = name == NULL;
   return true;
 }
 
@@ -73,7 +81,9 @@ make_store (VarveImagesStore *store, const char *path, GError **error)
   g_autoptr (GError) local = NULL;
   bool empty = false;
 
-  if (!varve_make_directories (store->root, 0700, error) || !is_empty (store->root, &empty, error))
+  if (!varve_classify (varve_make_directories (store->root, 0700, error),
+                       VARVE_ERROR_STORE_UNREACHABLE, error) ||
+      !is_empty (store->root, &empty, error))
     return false;
   if (!empty)
     return varve_throw (error, VARVE_ERROR_REFUSED,
@@ -82,6 +92,7 @@ make_store (VarveImagesStore *store, const char *path, GError **error)
                         store->root);
   if (!varve_durable_create (path, text, strlen (text), 0600, &local) &&
       !varve_error_matches (local, VARVE_ERROR_EXISTS)) {
+    varve_classify (false, VARVE_ERROR_STORE_UNREACHABLE, &local);
     g_propagate_error (error, g_steal_pointer (&local));
     return false;
   }
@@ -183,24 +194,29 @@ load_manifest (const char *directory, const char *id, GError **error)
   return g_steal_pointer (&manifest);
 }
 
-static void
-list_domain (const char *directory, GPtrArray *manifests, GPtrArray *problems)
+static bool
+list_domain (const char *directory, GPtrArray *manifests, GPtrArray *problems, GError **error)
 {
-  g_autoptr (GDir) dir = g_dir_open (directory, 0, NULL);
+  g_autoptr (GError) local = NULL;
+  g_autoptr (GDir) dir = g_dir_open (directory, 0, &local);
   const char *name;
 
-  while (dir && (name = g_dir_read_name (dir))) {
-    g_autoptr (GError) error = NULL;
+  if (dir == NULL)
+    return varve_throw (error, VARVE_ERROR_STORE_UNREACHABLE,
+                        "The backups of a domain cannot be listed: %s", local->message);
+  while ((name = g_dir_read_name (dir))) {
+    g_autoptr (GError) damage = NULL;
     VarveManifest *manifest;
 
     if (!varve_backup_id_is_valid (name))
       continue;
-    manifest = load_manifest (directory, name, &error);
+    manifest = load_manifest (directory, name, &damage);
     if (manifest)
       g_ptr_array_add (manifests, manifest);
     else if (problems)
-      g_ptr_array_add (problems, g_strdup (error->message));
+      g_ptr_array_add (problems, g_strdup (damage->message));
   }
+  return true;
 }
 
 static int
@@ -216,18 +232,21 @@ varve_images_list (VarveStoreImpl *impl, GPtrArray **out_manifests, GPtrArray *p
   VarveImagesStore *store = (VarveImagesStore *)impl;
   g_autoptr (GPtrArray) manifests =
       g_ptr_array_new_with_free_func ((GDestroyNotify)varve_manifest_unref);
-  g_autoptr (GDir) dir = g_dir_open (store->root, 0, error);
+  g_autoptr (GError) local = NULL;
+  g_autoptr (GDir) dir = g_dir_open (store->root, 0, &local);
   const char *name;
 
   if (dir == NULL)
-    return varve_prefix (error, "The store cannot be listed");
+    return varve_throw (error, VARVE_ERROR_STORE_UNREACHABLE, "The store cannot be listed: %s",
+                        local->message);
   while ((name = g_dir_read_name (dir))) {
     g_autofree char *path = g_build_filename (store->root, name, NULL);
 
     if (g_cancellable_set_error_if_cancelled (cancellable, error))
       return false;
-    if (g_file_test (path, G_FILE_TEST_IS_DIR))
-      list_domain (path, manifests, problems);
+    if (!g_str_equal (name, LOST_AND_FOUND) && g_file_test (path, G_FILE_TEST_IS_DIR) &&
+        !list_domain (path, manifests, problems, error))
+      return false;
   }
   g_ptr_array_sort (manifests, oldest_first);
   *out_manifests = g_steal_pointer (&manifests);
@@ -251,7 +270,7 @@ delete_backup (VarveStoreImpl *impl, const VarveManifest *manifest, GCancellable
     return false;
   ok = varve_rename_noreplace (path, deleted, error) && varve_remove_tree (deleted, error);
   close (lock);
-  return ok;
+  return varve_classify (ok, VARVE_ERROR_STORE_UNREACHABLE, error);
 }
 
 static char *
@@ -325,7 +344,8 @@ varve_images_store_open (const char *directory, bool create, GError **error)
     if (!make_store (store, path, error))
       return NULL;
   }
-  if (!varve_read_file (path, MANIFEST_BYTES, &data, &length, error) ||
+  if (!varve_classify (varve_read_file (path, MANIFEST_BYTES, &data, &length, error),
+                       VARVE_ERROR_STORE_UNREACHABLE, error) ||
       !parse_store (store, data, length, path, error))
     return NULL;
   return g_steal_pointer (&impl);

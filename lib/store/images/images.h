@@ -38,10 +38,13 @@ bool varve_images_list (VarveStoreImpl *impl, GPtrArray **out_manifests, GPtrArr
 /* read.c */
 bool varve_images_read (VarveStoreImpl *impl, const VarveManifest *manifest, const char *disk,
                         VarveStoreRead **out, GCancellable *cancellable, GError **error);
-/* One image with its chain, or (@alone) only what this layer holds: then what it does not hold is
- * clean. @links: layers, for the size of the caches. */
-bool varve_images_read_file (const char *path, const char *disk, unsigned links, bool alone,
+/* One image with its chain. @links: layers, for the size of QEMU's caches. */
+bool varve_images_read_file (const char *path, const char *disk, unsigned links,
                              VarveStoreRead **out, GCancellable *cancellable, GError **error);
+/* The same as QEMU reads it, or (@alone) only what this layer holds: then what it does not hold is
+ * clean. */
+bool varve_images_read_by_qemu (const char *path, const char *disk, unsigned links, bool alone,
+                                VarveStoreRead **out, GCancellable *cancellable, GError **error);
 bool varve_images_check_base (VarveStoreImpl *impl, const VarveManifest *manifest, const char *disk,
                               GCancellable *cancellable, GError **error);
 

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Copyright the varve authors */
 
-/* Reading: a storage daemon has the chain open, read-only, and we read it over NBD. */
+/* Reading: layers that varve wrote are read in this process. Others (somebody has compressed one),
+ * and all that is to be verified, are read by a storage daemon, which has the chain open read-only:
+ * what QEMU would read is what counts. */
 #include "config.h"
 
 #include "store/images/images.h"
@@ -12,6 +14,7 @@
 
 #include "block/nbd.h"
 #include "block/qcow2-header.h"
+#include "block/qcow2-source.h"
 #include "qemu/storage-daemon.h"
 #include "util/durable.h"
 #include "util/error.h"
@@ -58,13 +61,24 @@ connect_source (VarveStorageDaemon *daemon, const char *path, bool alone, GCance
   return block_nbd_source_open (&options, cancellable, error);
 }
 
+static VarveStoreRead *
+read_new (Reader **out_reader)
+{
+  VarveStoreRead *read = g_new0 (VarveStoreRead, 1);
+
+  *out_reader = g_new0 (Reader, 1);
+  read->release = reader_free;
+  read->data = *out_reader;
+  return read;
+}
+
 bool
-varve_images_read_file (const char *path, const char *disk, unsigned links, bool alone,
-                        VarveStoreRead **out, GCancellable *cancellable, GError **error)
+varve_images_read_by_qemu (const char *path, const char *disk, unsigned links, bool alone,
+                           VarveStoreRead **out, GCancellable *cancellable, GError **error)
 {
   g_autoptr (VarveImage) image = varve_image_new (path, "qcow2", NULL);
-  Reader *reader = g_new0 (Reader, 1);
-  g_autoptr (VarveStoreRead) read = g_new0 (VarveStoreRead, 1);
+  Reader *reader;
+  g_autoptr (VarveStoreRead) read = read_new (&reader);
   VarveDaemonExport export = {
     .image = image,
     .export_name = "disk",
@@ -73,8 +87,6 @@ varve_images_read_file (const char *path, const char *disk, unsigned links, bool
     .l2_cache_size = MAX (CACHE_TOTAL / MAX (links, 1), CACHE_LEAST),
   };
 
-  read->release = reader_free;
-  read->data = reader;
   reader->directory = g_dir_make_tmp ("varve-XXXXXX", error);
   if (reader->directory == NULL)
     return false;
@@ -90,6 +102,28 @@ varve_images_read_file (const char *path, const char *disk, unsigned links, bool
 }
 
 bool
+varve_images_read_file (const char *path, const char *disk, unsigned links, VarveStoreRead **out,
+                        GCancellable *cancellable, GError **error)
+{
+  Reader *reader;
+  g_autoptr (VarveStoreRead) read = read_new (&reader);
+  g_autoptr (GError) local = NULL;
+
+  reader->source = block_qcow2_source_open (path, NULL, &local);
+  if (reader->source == NULL && g_error_matches (local, VARVE_ERROR, VARVE_ERROR_UNSUPPORTED)) {
+    g_debug ("%s", local->message);
+    return varve_images_read_by_qemu (path, disk, links, false, out, cancellable, error);
+  }
+  if (reader->source == NULL) {
+    g_propagate_error (error, g_steal_pointer (&local));
+    return varve_prefix (error, "The image '%s' of disk '%s' cannot be opened", path, disk);
+  }
+  read->source = reader->source;
+  *out = g_steal_pointer (&read);
+  return true;
+}
+
+bool
 varve_images_read (VarveStoreImpl *impl, const VarveManifest *manifest, const char *disk,
                    VarveStoreRead **out, GCancellable *cancellable, GError **error)
 {
@@ -98,7 +132,7 @@ varve_images_read (VarveStoreImpl *impl, const VarveManifest *manifest, const ch
   g_autofree char *path = g_build_filename (directory, layer->file, NULL);
 
   return varve_images_check_base (impl, manifest, disk, cancellable, error) &&
-         varve_images_read_file (path, disk, layer->links, false, out, cancellable, error);
+         varve_images_read_file (path, disk, layer->links, out, cancellable, error);
 }
 
 /* --- the cheap check -------------------------------------------------------------------------- */

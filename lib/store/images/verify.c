@@ -90,7 +90,7 @@ read_layer (Check *check, const char *path, bool increment, BlockTickFunc tick, 
   g_autoptr (BlockSink) sink = NULL;
   BlockCopy engine = { .sum = compare, .sum_data = check, .tick = tick, .tick_data = tick_data };
 
-  if (!varve_images_read_file (path, check->disk, 1, true, &read, cancellable, error))
+  if (!varve_images_read_by_qemu (path, check->disk, 1, true, &read, cancellable, error))
     return false;
   if (read->source->size != check->sums->disk_size)
     return varve_throw (error, VARVE_ERROR_STORE_DAMAGED,

@@ -43,21 +43,29 @@ layer_free (gpointer data)
   g_free (layer);
 }
 
+static bool
+of_store (bool ok, GError **error)
+{
+  return varve_classify (ok, VARVE_ERROR_STORE_UNREACHABLE, error);
+}
+
 /* What an earlier run left in the directory, whose lock we hold: it can belong to nobody alive. */
 static bool
 sweep (const char *directory, GError **error)
 {
-  g_autoptr (GDir) dir = g_dir_open (directory, 0, error);
+  g_autoptr (GError) local = NULL;
+  g_autoptr (GDir) dir = g_dir_open (directory, 0, &local);
   const char *name;
 
   if (dir == NULL)
-    return false;
+    return varve_throw (error, VARVE_ERROR_STORE_UNREACHABLE, "The store cannot be opened: %s",
+                        local->message);
   while ((name = g_dir_read_name (dir))) {
     g_autofree char *path = g_build_filename (directory, name, NULL);
 
     if ((g_str_has_suffix (name, VARVE_IMAGES_PARTIAL) ||
          g_str_has_suffix (name, VARVE_IMAGES_DELETED)) &&
-        !varve_remove_tree (path, error))
+        !of_store (varve_remove_tree (path, error), error))
       return varve_prefix (error, "What an earlier run left in the store could not be removed");
   }
   return true;
@@ -77,13 +85,13 @@ varve_images_begin (VarveStoreImpl *impl, const char *domain, const char *uuid, 
   write->lock = -1;
   write->layers = g_ptr_array_new_with_free_func (layer_free);
   write->final = g_build_filename (directory, backup, NULL);
-  if (!varve_make_directories (directory, 0700, error))
+  if (!of_store (varve_make_directories (directory, 0700, error), error))
     return false;
   write->lock = varve_images_lock (directory, error);
   if (write->lock < 0 || !sweep (directory, error))
     return false;
   write->partial = g_strconcat (write->final, VARVE_IMAGES_PARTIAL, NULL);
-  if (!varve_make_directories (write->partial, 0700, error) ||
+  if (!of_store (varve_make_directories (write->partial, 0700, error), error) ||
       !varve_failpoint ("store-begun", error))
     return false;
   *out = g_steal_pointer (&owned);
@@ -197,7 +205,7 @@ copy_chain (Layer *layer, const char *path, const VarveManifestDisk *disk, Block
                        .tick = tick,
                        .tick_data = tick_data };
 
-  if (!varve_images_read_file (path, disk->name, disk->links, false, &read, cancellable, error))
+  if (!varve_images_read_file (path, disk->name, disk->links, &read, cancellable, error))
     return false;
   engine.source = read->source;
   return block_copy (&engine, NULL, cancellable, error);
@@ -250,7 +258,7 @@ write_file (Write *write, const char *name, const void *data, size_t length, GEr
 {
   g_autofree char *path = g_build_filename (write->partial, name, NULL);
 
-  return varve_durable_create (path, data, length, 0400, error);
+  return of_store (varve_write_synced (path, data, length, 0400, error), error);
 }
 
 bool
@@ -271,10 +279,10 @@ varve_images_commit (VarveStoreWrite *owned, const VarveManifest *manifest,
 
   if (!write_file (write, "manifest.xml", text, strlen (text), error) ||
       !varve_failpoint ("store-manifest-written", error) ||
-      !varve_sync_path (write->partial, error) ||
+      !of_store (varve_sync_path (write->partial, error), error) ||
       g_cancellable_set_error_if_cancelled (cancellable, error) ||
       !varve_failpoint ("store-before-rename", error) ||
-      !varve_rename_noreplace (write->partial, write->final, error))
+      !of_store (varve_rename_noreplace (write->partial, write->final, error), error))
     return false;
   write->committed = true;
   return varve_failpoint ("store-renamed", error);

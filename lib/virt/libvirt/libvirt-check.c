@@ -291,7 +291,7 @@ varve_libvirt_check (VarveDomain *domain, const VarveStart *start, VarveStartRep
   report = varve_start_report_new ();
   if (!definition || !varve_libvirt_refusals (self, start, definition, report->refusals, error))
     return false;
-  report->strategy = g_strdup ("libvirt pull backup (an overlay in scratch, exported over NBD)");
+  report->strategy = g_strdup ("overlay");
   report->needs_scratch = true;
   add_weaker (report, start, definition);
   *out = g_steal_pointer (&report);

@@ -4,14 +4,17 @@
 /* Taking a session down, whatever of it is there, in the one order that neither hangs QEMU nor lets
  * a reader see new data for old:
  *
- *   guest resumed (if our start left it standing) ─▶ exports deleted, and seen gone
+ *   guest resumed (if our start left it standing)
+ *   ─▶ exports of the frozen views deleted, and seen gone ─▶ those of the scratch images
  *   ─▶ snapshot-access nodes ─▶ jobs cancelled, with them their filters
- *   ─▶ devices put back on their disks ─▶ filters, scratch nodes ─▶ frozen bitmaps ─▶ NBD server ─▶
- * files
+ *   ─▶ devices put back on their disks ─▶ filters, scratch nodes
+ *   ─▶ frozen bitmaps ─▶ NBD server ─▶ files
  *
  * The exports go first and from QEMU's side: a reader gets an error from then on, and a server that
- * is stopped with an export alive may freeze the guest. Each step asks QEMU what is there by name,
- * so that it can be run again from any half. */
+ * is stopped with an export alive may freeze the guest. A view goes before its scratch image: QEMU
+ * drains the node of an export that it deletes and all above it, which does not end, and stops the
+ * guest, while a reader of the view hangs. Each step asks QEMU what is there by name, so that it can
+ * be run again from any half. */
 #include "config.h"
 #include "virt/qmp/qmp-domain.h"
 
@@ -51,9 +54,9 @@ resume_guest (VarveQmpDomain *domain, GError **error)
 
 /* --- exports ---------------------------------------------------------------------------------- */
 
-/* Ids of our exports that are still there; those that nobody has told to go yet are told. */
+/* Our exports of one kind that are still there; those that nobody has told to go yet are told. */
 static bool
-delete_exports (VarveQmpDomain *domain, const VarveStart *start, guint *out_left,
+delete_exports (VarveQmpDomain *domain, const VarveStart *start, char kind, guint *out_left,
                 GCancellable *cancellable, GError **error)
 {
   g_autoptr (JsonArray) exports =
@@ -66,7 +69,7 @@ delete_exports (VarveQmpDomain *domain, const VarveStart *start, guint *out_left
     JsonObject *export = varve_json_array_object (exports, i);
     const char *id = varve_json_string (export, "id");
 
-    if (!is_ours (id, start, 'e') && !is_ours (id, start, 'd'))
+    if (!is_ours (id, start, kind))
       continue;
     ++*out_left;
     if (!varve_json_bool (export, "shutting-down", false) &&
@@ -85,13 +88,13 @@ is_export_deleted (const char *event, JsonObject *data, gpointer user_data)
 
 /* The event only cuts the wait short: what counts is the list. */
 static bool
-end_exports (VarveQmpDomain *domain, const VarveStart *start, GCancellable *cancellable,
+end_exports (VarveQmpDomain *domain, const VarveStart *start, char kind, GCancellable *cancellable,
              GError **error)
 {
   int64_t deadline = g_get_monotonic_time () + EXPORT_TIMEOUT_US;
   guint left;
 
-  while (delete_exports (domain, start, &left, cancellable, error)) {
+  while (delete_exports (domain, start, kind, &left, cancellable, error)) {
     g_autoptr (GError) local = NULL;
 
     if (left == 0)
@@ -336,7 +339,8 @@ static bool
 end_in_qemu (VarveQmpDomain *domain, const VarveStart *start, GCancellable *cancellable,
              GError **error)
 {
-  return end_exports (domain, start, cancellable, error) &&
+  return end_exports (domain, start, 'e', cancellable, error) &&
+         end_exports (domain, start, 'd', cancellable, error) &&
          varve_failpoint ("qmp-end-exports", error) &&
          delete_nodes (domain, start, 'a', cancellable, error) &&
          end_jobs (domain, start, cancellable, error) &&

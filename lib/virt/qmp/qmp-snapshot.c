@@ -103,7 +103,6 @@ disk_trouble (const VarveStart *start, guint i, GHashTable *nodes, JsonArray *ex
               JsonArray *drives)
 {
   const VarveStartDisk *disk = g_ptr_array_index (start->disks, i);
-  g_autofree char *export = varve_qmp_name (start->session, 'e', i);
   g_autofree char *bitmap = varve_qmp_name (start->session, 't', i);
 
   for (const char *kind = "sca"; *kind; kind++) {
@@ -112,8 +111,12 @@ disk_trouble (const VarveStart *start, guint i, GHashTable *nodes, JsonArray *ex
     if (!g_hash_table_contains (nodes, node))
       return g_strdup_printf ("disk '%s': its node '%s' is gone", disk->disk, node);
   }
-  if (!has_export (exports, export))
-    return g_strdup_printf ("disk '%s': its export '%s' is gone", disk->disk, export);
+  for (const char *kind = "ed"; *kind; kind++) {
+    g_autofree char *export = varve_qmp_name (start->session, *kind, i);
+
+    if (!has_export (exports, export))
+      return g_strdup_printf ("disk '%s': its export '%s' is gone", disk->disk, export);
+  }
 
   const char *below = varve_qmp_node_with_bitmap (nodes, bitmap);
   if (!below)

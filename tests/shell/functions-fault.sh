@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# Copyright the varve authors
+#
+# Backups that something goes wrong with, and what must hold afterwards: a clear word, the right exit status, nothing
+# left behind, no half-made backup, a guest that noticed nothing, and a chain that goes on. Sourced by functions.sh.
+
+# small_mount DIRECTORY SIZE: a file system of that size, for what is to become full. `resize_mount` gives it another.
+small_mount ()
+{
+  requires_root
+  mkdir -p "$1"
+  if ! mount -t tmpfs -o "size=$2,mode=0711" varve-test "$1"; then
+    skip "a tmpfs cannot be mounted here"
+  fi
+  cleanup_fn umount -l "$1"
+}
+
+resize_mount ()
+{
+  mount -o "remount,size=$2" "$1"
+}
+
+# write_backup_job FILE URI DOMAIN MAX-CHAIN ELEMENTS...: a job document "varve" (the label of `varve backup` too, so
+# that both have the same checkpoints) for $store, with these elements before the target.
+write_backup_job ()
+{
+  local file=$1 uri=$2 domain=$3 chain=$4
+  shift 4
+  {
+    echo "<job name='varve'>"
+    echo "  <backup>"
+    echo "    <domain uri='$uri'>$domain</domain>"
+    printf '    %s\n' "$@"
+    echo "    <target><images directory='$store'${chain:+ max-chain='$chain'}/></target>"
+    echo "  </backup>"
+    echo "</job>"
+  } > "$file"
+}
+
+# fault_backup STATUS REGEX: a backup that must end so, and say so.
+fault_backup ()
+{
+  expect_status "$1" varve backup "${backup_args[@]}" --to "images:$store"
+  assert_contains "$tmp/said.log" "$2"
+}
+
+# Lets the backup that `start_backup_until` stopped go on, past any further stop.
+continue_backup ()
+{
+  local limit=$((SECONDS + 120))
+  while kill -CONT "$backup_pid" 2> /dev/null && [ "$(process_state "$backup_pid")" != Z ]; do
+    if [ "$SECONDS" -ge "$limit" ]; then
+      fail "the backup does not come to an end"
+    fi
+    sleep 0.1
+  done
+}
+
+# fault_finish STATUS REGEX: the backup that was started must end so, and say so.
+fault_finish ()
+{
+  local status=0
+  continue_backup
+  wait "$backup_pid" || status=$?
+  cat "$tmp/backup.log"
+  assert_equal "$status" "$1" "status of the backup"
+  assert_contains "$tmp/backup.log" "$2"
+}
+
+# backup_ids: of all backups that the store lists.
+backup_ids ()
+{
+  varve list --from "images:$store" | sed 1d | cut -d ' ' -f 1
+}
+
+# assert_backups N: so many are listed.
+assert_backups ()
+{
+  assert_equal "$(backup_ids | wc -l)" "$1" "backups in the store"
+}
+
+# bytes_read LOG FROM: what the read requests to QEMU's NBD server add up to, in its trace from that byte of the log on.
+bytes_read ()
+{
+  tail -c "+$(($2 + 1))" "$1" |
+    awk '/nbd_receive_request/ && /\.type = 0x0,/ { sub (/.*len = /, ""); n += $1 } END { print n + 0 }'
+}
+
+# break_backup POINT REGEX COMMAND...: COMMAND breaks a backup that stands at POINT ("reading": that is reading), which
+# must say so with the status of a source that failed, and leave nothing behind.
+break_backup ()
+{
+  local point=$1 regex=$2
+  shift 2
+  if [ "$point" = reading ]; then
+    start_backup_until copy-disk
+    kill -CONT "$backup_pid"
+    sleep 2
+  else
+    start_backup_until "$point"
+  fi
+  "$@"
+  fault_finish 5 "$regex"
+}
+
+# chain_goes_on BACKUPS [DECISION [REGEX]]: behind a failure nothing is left, BACKUPS are listed, and one more of both
+# disks is made so.
+chain_goes_on ()
+{
+  assert_backups "$1"
+  varve backup "${backup_args[@]}" --to "images:$store"
+  assert_nothing_left
+  assert_backups $(($1 + 1))
+  assert_decision vda "${2:-incremental}" "${3:-}"
+  assert_decision vdb "${2:-incremental}" "${3:-}"
+}
