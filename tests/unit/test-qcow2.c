@@ -592,7 +592,7 @@ test_no_space (Fixture *f, gconstpointer data)
   g_assert_error (error, VARVE_ERROR, VARVE_ERROR_NO_SPACE);
   g_clear_error (&error);
   g_assert_false (block_sink_flush (sink, &error));
-  g_assert_error (error, VARVE_ERROR, VARVE_ERROR_STORE_UNREACHABLE);
+  g_assert_error (error, VARVE_ERROR, VARVE_ERROR_NO_SPACE);
   block_sink_free (sink);
   g_free (run (1, "qemu-img", "info", "-f", "qcow2", f->image, NULL));
   g_assert_cmpint (umount2 (f->dir, MNT_DETACH), ==, 0);
