@@ -94,6 +94,9 @@ cli_list (Cli *cli, int argc, char **argv, GError **error)
   if (backups->len > 0)
     cli_output_line (&cli->output, "%-33s  %-16s %10s %10s  %s", "BACKUP", "DOMAIN", "READ",
                      "STORED", "DISKS");
+  else
+    cli_output_line (&cli->output, "The store has no backup%s%s.", argc == 2 ? " of " : "",
+                     argc == 2 ? argv[1] : "");
   for (guint i = 0; i < backups->len; i++)
     print_backup (cli, g_ptr_array_index (backups, i));
   for (guint i = 0; i < problems->len; i++)

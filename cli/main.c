@@ -119,6 +119,7 @@ main (int argc, char **argv)
   const Verb *verb;
 
   setlocale (LC_ALL, "");
+  g_log_writer_default_set_use_stderr (TRUE);
   if (argc < 2) {
     print_help (stderr);
     return 2;
