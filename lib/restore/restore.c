@@ -13,7 +13,7 @@
 
 #include "block/file.h"
 #include "block/qcow2.h"
-#include "qemu/qemu-img.h"
+#include "qemu/image-lock.h"
 #include "util/durable.h"
 #include "util/error.h"
 #include "util/failpoint.h"
@@ -84,23 +84,18 @@ check_device (const VarveRestoreTarget *target, uint64_t size, GError **error)
                         "The block device '%s' has %" G_GUINT64_FORMAT
                         " bytes, and disk '%s' needs %" G_GUINT64_FORMAT ".",
                         target->path, have, target->disk, size);
-  return true;
+  return varve_image_check_unused (target->path, error);
 }
 
-/* A running QEMU holds locks on its images, whatever their format. */
 static bool
-check_file (const VarveRestoreTarget *target, GCancellable *cancellable, GError **error)
+check_file (const VarveRestoreTarget *target, GError **error)
 {
-  g_autoptr (VarveImage) image = varve_image_new (target->path, "raw", NULL);
-  g_autoptr (VarveImageInfo) info = NULL;
-
   if (!target->force)
     return varve_throw (error, VARVE_ERROR_REFUSED,
                         "The target '%s' exists already. Name another, or use --force (force='yes' "
                         "in a document) to replace it.",
                         target->path);
-  info = varve_image_info (image, false, cancellable, error);
-  return info != NULL;
+  return varve_image_check_unused (target->path, error);
 }
 
 bool
@@ -136,7 +131,7 @@ varve_restore_check (VarveStoreImpl *store, const VarveRestoreTarget *target, ui
     return false;
   if (kind == TARGET_DEVICE)
     return check_device (target, size, error);
-  return kind == TARGET_ABSENT || check_file (target, cancellable, error);
+  return kind == TARGET_ABSENT || check_file (target, error);
 }
 
 static BlockSink *
