@@ -72,9 +72,10 @@ dead_error (const BlockNbdConnection *self)
   int errnum = nbd_get_errno ();
 
   if (text == NULL || !nbd_aio_is_dead (self->nbd))
+    /* QEMU also does so when it meets a read error in the middle of a structured reply. */
     return end_error (self, VARVE_ERROR_SOURCE_LOST,
                       "The NBD server of %s closed the connection: it ended, or what it served "
-                      "was taken away.",
+                      "was taken away or could not be read (its log has the error then).",
                       self->label);
   if (is_protocol_error (errnum, text))
     return end_error (self, VARVE_ERROR_SOURCE_PROTOCOL,

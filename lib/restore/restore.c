@@ -13,6 +13,7 @@
 
 #include "block/file.h"
 #include "block/qcow2.h"
+#include "qemu/image-lock.h"
 #include "util/durable.h"
 #include "util/error.h"
 #include "util/failpoint.h"
@@ -83,36 +84,7 @@ check_device (const VarveRestoreTarget *target, uint64_t size, GError **error)
                         "The block device '%s' has %" G_GUINT64_FORMAT
                         " bytes, and disk '%s' needs %" G_GUINT64_FORMAT ".",
                         target->path, have, target->disk, size);
-  return true;
-}
-
-/* A running QEMU holds open file description locks on single bytes of its images, whatever their
- * format: from QEMU_LOCKS on, one for each permission that it has or does not share
- * (block/file-posix.c of QEMU). */
-#define QEMU_LOCKS     100
-#define QEMU_LOCKS_LEN 200
-
-static bool
-check_unlocked (const char *path, GError **error)
-{
-  struct flock lock = {
-    .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = QEMU_LOCKS, .l_len = QEMU_LOCKS_LEN
-  };
-  int fd = open (path, O_RDONLY | O_CLOEXEC);
-  int asked = fd < 0 ? -1 : fcntl (fd, F_OFD_GETLK, &lock);
-  int errnum = errno;
-
-  if (fd >= 0)
-    close (fd);
-  if (asked < 0)
-    return varve_throw_errno (error, VARVE_ERROR_STORE_UNREACHABLE, errnum,
-                              "The target '%s' cannot be examined", path);
-  if (lock.l_type == F_UNLCK)
-    return true;
-  return varve_throw (error, VARVE_ERROR_BUSY,
-                      "The target '%s' is in use by a running QEMU or another program. Shut the "
-                      "domain down, or name another target.",
-                      path);
+  return varve_image_check_unused (target->path, error);
 }
 
 static bool
@@ -123,7 +95,7 @@ check_file (const VarveRestoreTarget *target, GError **error)
                         "The target '%s' exists already. Name another, or use --force (force='yes' "
                         "in a document) to replace it.",
                         target->path);
-  return check_unlocked (target->path, error);
+  return varve_image_check_unused (target->path, error);
 }
 
 bool

@@ -285,13 +285,36 @@ add_domain_xml (VarveBackupRun *run, GCancellable *cancellable, GError **error)
   return nvram == NULL || run->store->ops->add_file (run->write, "nvram", nvram, error);
 }
 
+/* Of all that the store has; NULL when it is empty. */
+static const char *
+newest_id (VarveBackupRun *run)
+{
+  guint n = run->manifests->len;
+
+  return n ? ((const VarveManifest *)g_ptr_array_index (run->manifests, n - 1))->id : NULL;
+}
+
+static void
+note_clock (VarveBackupRun *run, const char *last)
+{
+  g_autofree char *text =
+      g_strdup_printf ("The clock was set back: backup %s is dated later than now. The new one is "
+                       "dated behind it, so that both sort as they were made.",
+                       last);
+
+  tell (run, VARVE_EVENT_WARNING, text);
+}
+
 static bool
 prepare (VarveBackupRun *run, const char *session, GCancellable *cancellable, GError **error)
 {
-  g_autofree char *id = varve_backup_id_new ();
+  const char *last = newest_id (run);
+  g_autofree char *id = varve_backup_id_new (last);
   VarveManifest *manifest = varve_manifest_new (id);
 
   run->manifest = manifest;
+  if (varve_backup_id_time (last) > g_get_real_time () / G_USEC_PER_SEC)
+    note_clock (run, last);
   manifest->domain = g_strdup (run->domain->name);
   manifest->uuid = g_strdup (run->domain->uuid);
   manifest->uri = g_strdup (run->domain->uri);

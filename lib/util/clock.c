@@ -8,12 +8,16 @@
 #include "util/clock.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
 
-#define ID_TIME_LENGTH  16 /* YYYYMMDDThhmmssZ */
-#define ID_RANDOM_BYTES 8
-#define ID_LENGTH       (ID_TIME_LENGTH + 1 + 2 * ID_RANDOM_BYTES)
+#define ID_TIME_LENGTH 16 /* YYYYMMDDThhmmssZ */
+#define ID_BYTES       8
+#define ID_LENGTH      (ID_TIME_LENGTH + 1 + 2 * ID_BYTES)
+/* In hex: enough for a microsecond. */
+#define ID_FRACTION_LENGTH 5
+#define ID_FRACTIONS       (1u << (4 * ID_FRACTION_LENGTH))
 
 /* In both templates a 0 stands for any digit and everything else for itself. */
 #define ID_TIME_TEMPLATE "00000000T000000Z"
@@ -91,13 +95,30 @@ varve_random_hex (size_t bytes)
   return text;
 }
 
-char *
-varve_backup_id_new (void)
+/* @fraction is what sorts ids of one second. */
+static char *
+format_id (int64_t seconds, unsigned fraction)
 {
-  g_autofree char *time = format_unix (g_get_real_time () / G_USEC_PER_SEC, "%Y%m%dT%H%M%SZ");
-  g_autofree char *random = varve_random_hex (ID_RANDOM_BYTES);
+  g_autofree char *time = format_unix (seconds, "%Y%m%dT%H%M%SZ");
+  g_autofree char *random = varve_random_hex (ID_BYTES);
 
-  return g_strconcat (time, "-", random, NULL);
+  return g_strdup_printf ("%s-%0*x%s", time, ID_FRACTION_LENGTH, fraction,
+                          random + ID_FRACTION_LENGTH);
+}
+
+char *
+varve_backup_id_new (const char *last)
+{
+  int64_t now = g_get_real_time ();
+  char *id = format_id (now / G_USEC_PER_SEC, (unsigned)(now % G_USEC_PER_SEC));
+  int64_t seconds = varve_backup_id_time (last);
+
+  if (seconds < 0 || strcmp (id, last) > 0)
+    return id;
+  g_free (id);
+  g_autofree char *text = g_strndup (last + ID_TIME_LENGTH + 1, ID_FRACTION_LENGTH);
+  unsigned fraction = (unsigned)strtoul (text, NULL, 16) + 1;
+  return fraction < ID_FRACTIONS ? format_id (seconds, fraction) : format_id (seconds + 1, 0);
 }
 
 int64_t
@@ -105,7 +126,7 @@ varve_backup_id_time (const char *id)
 {
   if (!id || strlen (id) != ID_LENGTH || !fits_template (id, ID_TIME_TEMPLATE "-"))
     return -1;
-  if (strspn (id + ID_TIME_LENGTH + 1, "0123456789abcdef") != 2 * ID_RANDOM_BYTES)
+  if (strspn (id + ID_TIME_LENGTH + 1, "0123456789abcdef") != 2 * ID_BYTES)
     return -1;
   return to_unix (digits (id, 4), digits (id + 4, 2), digits (id + 6, 2), digits (id + 9, 2),
                   digits (id + 11, 2), digits (id + 13, 2));

@@ -8,8 +8,10 @@
 #include <stdint.h>
 #include <glib.h>
 
-/* A backup id: YYYYMMDDThhmmssZ-<16 random hex>, UTC. (transfer full) */
-char *varve_backup_id_new (void);
+/* A backup id: YYYYMMDDThhmmssZ-<16 hex>, UTC; of the hex the first 5 are the microsecond, the others
+ * random, so that ids sort as they were drawn. @last: the id that this one must sort behind, whatever
+ * the clock says, or NULL. (transfer full) */
+char *varve_backup_id_new (const char *last);
 bool varve_backup_id_is_valid (const char *id);
 /* Seconds since the epoch that the id was drawn at, or -1. */
 int64_t varve_backup_id_time (const char *id);

@@ -79,6 +79,23 @@ assert_nothing_left
 assert_backups 5
 stop_qemu
 chain_goes_on 5
+# The same with a raw image, which by itself keeps nobody out; and the other way round: none starts while it is read.
+make_disk "$tmp/c.raw" 16M raw
+start_qemu vdc="$tmp/c.raw"
+expect_status 8 varve backup -c image: web02 --image "vdc=$tmp/c.raw,format=raw" --to "images:$tmp/raw"
+assert_contains "$tmp/said.log" "Disk 'vdc' of domain 'web02'.* is in use"
+stop_qemu
+(
+  store=$tmp/raw
+  backup_args=(-c image: web02 --image "vdc=$tmp/c.raw,format=raw")
+  start_backup_until session-started
+  if qemu-io -f raw "$tmp/c.raw" -c 'write 0 1M' > "$tmp/io.log" 2>&1; then
+    fail "an image was written to while it was backed up"
+  fi
+  assert_contains "$tmp/io.log" 'lock'
+  finish_backup
+  qemu-io -f raw "$tmp/c.raw" -c 'write 0 1M' > "$tmp/io.log"
+)
 monitor=off
 proved_backup
 assert_all_exact

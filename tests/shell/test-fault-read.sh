@@ -30,8 +30,9 @@ for point in copy-disk session-started; do
   guest fill vda offset=32M length=8M seed="$SECONDS"
   start_backup_until "$point"
   touch "$tmp/inject"
-  fault_finish 5 "[Dd]isk 'vda'.*(Input/output error|snapshot behind it is lost)"
+  fault_finish 5 "[Dd]isk 'vda'.*(Input/output error|snapshot behind it is lost|could not be read|connection .* broke)"
   rm "$tmp/inject"
+  assert_contains "$tmp/vm.log" 'Input/output error|Invalid argument'
   guest status
   assert_nothing_left
   assert_backups 1

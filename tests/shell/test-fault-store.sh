@@ -138,11 +138,10 @@ expect_status 7 varve list --from "images:$store"
 assert_contains "$tmp/said.log" "$sixth.*manifest"
 expect_status 1 varve restore --from "images:$store" "$sixth" --disk "vda=$tmp/never.raw"
 dirty 7 33M 1M
-proved_backup
+proved_backup heal
 assert_decision vda incremental "changed since backup $fifth"
 assert_decision vdb incremental "changed since backup $fifth"
 assert_contains "$tmp/backup.log" "$sixth.*manifest"
-heal
 assert_all_exact
 assert_nothing_left
 

@@ -60,8 +60,8 @@ static void
 test_backup_id (void)
 {
   int64_t before = g_get_real_time () / G_USEC_PER_SEC;
-  g_autofree char *a = varve_backup_id_new ();
-  g_autofree char *b = varve_backup_id_new ();
+  g_autofree char *a = varve_backup_id_new (NULL);
+  g_autofree char *b = varve_backup_id_new (NULL);
   int64_t after = g_get_real_time () / G_USEC_PER_SEC;
 
   g_assert_cmpuint (strlen (a), ==, 33);
@@ -70,6 +70,35 @@ test_backup_id (void)
   g_assert_cmpint (varve_backup_id_time (a), >=, before);
   g_assert_cmpint (varve_backup_id_time (a), <=, after);
   g_assert_cmpint (varve_backup_id_time ("20261121T020000Z-0123456789abcdef"), ==, 1795226400);
+}
+
+/* Ids sort as they were drawn: within a microsecond, behind a clock that was set back, and behind ids
+ * whose hex is all random. */
+static void
+test_backup_ids_sort (void)
+{
+  static const char *const late[] = {
+    "20360101T000000Z-0123456789abcdef",
+    "20360101T000000Z-fffffffffffffff0",
+    "20361231T235959Z-ffffffffffffffff",
+  };
+  char *last = varve_backup_id_new (NULL);
+
+  for (unsigned i = 0; i < 10000; i++) {
+    char *next = varve_backup_id_new (last);
+    g_assert_cmpstr (next, >, last);
+    g_free (last);
+    last = next;
+  }
+  g_free (last);
+  for (size_t i = 0; i < G_N_ELEMENTS (late); i++) {
+    g_autofree char *next = varve_backup_id_new (late[i]);
+    g_assert_cmpstr (next, >, late[i]);
+    g_assert_cmpint (varve_backup_id_time (next) - varve_backup_id_time (late[i]), <=, 1);
+    g_assert_true (varve_backup_id_is_valid (next));
+  }
+  g_autofree char *now = varve_backup_id_new ("20200101T000000Z-0123456789abcdef");
+  g_assert_cmpint (ABS (varve_backup_id_time (now) - g_get_real_time () / G_USEC_PER_SEC), <=, 60);
 }
 
 static void
@@ -119,6 +148,7 @@ main (int argc, char **argv)
   g_test_add_func ("/clock/time", test_time);
   g_test_add_func ("/clock/not-a-time", test_not_a_time);
   g_test_add_func ("/clock/backup-id", test_backup_id);
+  g_test_add_func ("/clock/backup-ids-sort", test_backup_ids_sort);
   g_test_add_func ("/clock/not-a-backup-id", test_not_a_backup_id);
   g_test_add_func ("/clock/random", test_random);
   return g_test_run ();

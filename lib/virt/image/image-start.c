@@ -2,7 +2,8 @@
 /* Copyright the varve authors */
 
 /* A snapshot of stopped images. The instant is QEMU's lock: while the storage daemon has the images
- * open, nobody can write to them.
+ * open, nobody can write to them. One that only reads a raw image locks out nobody, so that this is
+ * done here.
  *
  *   bitmaps added in a short read-write open ─▶ daemon, read-only ─▶ the bitmaps read back through
  * it
@@ -17,6 +18,9 @@
 #include "config.h"
 #include "virt/image/image-domain.h"
 
+#include <unistd.h>
+
+#include "qemu/image-lock.h"
 #include "qemu/json-get.h"
 #include "qemu/storage-daemon.h"
 #include "util/durable.h"
@@ -28,6 +32,7 @@
 typedef struct {
   VarveSnapshot base;
   VarveStorageDaemon *daemon; /* NULL when attached to, and after the end */
+  GArray *locks;              /* of int: descriptors; likewise */
 } ImageSnapshot;
 
 static ImageSnapshot *
@@ -46,6 +51,7 @@ varve_image_snapshot_free (VarveSnapshot *base)
   ImageSnapshot *snapshot = (ImageSnapshot *)base;
 
   g_clear_pointer (&snapshot->daemon, varve_storage_daemon_free);
+  g_clear_pointer (&snapshot->locks, g_array_unref);
   varve_start_free (base->start);
   g_free (snapshot);
 }
@@ -71,6 +77,40 @@ check_start (VarveImageDomain *domain, const VarveStart *start, GCancellable *ca
   g_ptr_array_add (report->refusals, NULL);
   g_autofree char *all = g_strjoinv (" ", (char **)report->refusals->pdata);
   return varve_throw (error, VARVE_ERROR_REFUSED, "%s", all);
+}
+
+static void
+close_lock (gpointer data)
+{
+  int fd = *(int *)data;
+
+  if (fd >= 0)
+    close (fd);
+}
+
+/* The locks that go with the daemon: of the raw images, which it shares with writers. */
+static GArray *
+lock_raw (VarveImageDomain *domain, const VarveStart *start, GError **error)
+{
+  g_autoptr (GArray) locks = g_array_new (FALSE, FALSE, sizeof (int));
+
+  g_array_set_clear_func (locks, close_lock);
+  for (guint i = 0; i < start->disks->len; i++) {
+    const VarveStartDisk *disk = g_ptr_array_index (start->disks, i);
+    const VarveImage *image = varve_image_domain_image (domain, disk->disk, error);
+    int fd = -1;
+
+    if (!image)
+      return NULL;
+    if (!g_str_equal (image->format, "raw"))
+      continue;
+    if (!varve_image_lock (image->path, &fd, error)) {
+      varve_prefix (error, "Disk '%s' of domain '%s'", disk->disk, domain->base.name);
+      return NULL;
+    }
+    g_array_append_val (locks, fd);
+  }
+  return g_steal_pointer (&locks);
 }
 
 /* *out_added counts the disks of the start that have been dealt with. */
@@ -189,11 +229,15 @@ varve_image_domain_start (VarveDomain *base, const VarveStart *start, VarveSnaps
 {
   VarveImageDomain *domain = (VarveImageDomain *)base;
   VarveStorageDaemon *daemon = NULL;
+  g_autoptr (GArray) locks = NULL;
   guint added = 0;
 
   *out = NULL;
   *out_pause_us = 0;
   if (!check_start (domain, start, cancellable, error))
+    return false;
+  locks = lock_raw (domain, start, error);
+  if (!locks)
     return false;
   if (!start_steps (domain, start, &added, &daemon, cancellable, error)) {
     g_clear_pointer (&daemon, varve_storage_daemon_free);
@@ -203,6 +247,7 @@ varve_image_domain_start (VarveDomain *base, const VarveStart *start, VarveSnaps
 
   ImageSnapshot *snapshot = snapshot_new (base, start);
   snapshot->daemon = daemon;
+  snapshot->locks = g_steal_pointer (&locks);
   *out = &snapshot->base;
   return true;
 }
@@ -290,5 +335,6 @@ varve_image_snapshot_end (VarveSnapshot *base, bool start_was_cut, GCancellable 
     return false;
   }
   g_clear_pointer (&snapshot->daemon, varve_storage_daemon_free);
+  g_clear_pointer (&snapshot->locks, g_array_unref);
   return remove_files (base->start, error);
 }
