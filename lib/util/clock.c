@@ -8,7 +8,6 @@
 #include "util/clock.h"
 
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
 
@@ -117,8 +116,10 @@ varve_backup_id_new (const char *last)
     return id;
   g_free (id);
   g_autofree char *text = g_strndup (last + ID_TIME_LENGTH + 1, ID_FRACTION_LENGTH);
-  unsigned fraction = (unsigned)strtoul (text, NULL, 16) + 1;
-  return fraction < ID_FRACTIONS ? format_id (seconds, fraction) : format_id (seconds + 1, 0);
+  guint64 fraction = 0;
+  g_ascii_string_to_unsigned (text, 16, 0, ID_FRACTIONS, &fraction, NULL);
+  return fraction + 1 < ID_FRACTIONS ? format_id (seconds, (unsigned)fraction + 1)
+                                     : format_id (seconds + 1, 0);
 }
 
 int64_t
