@@ -55,7 +55,14 @@ test_unsupported (Images *f, gconstpointer data)
   run (f, "qemu-img create -q -f raw base.raw 1M");
   run (f, "qemu-img create -q -f qcow2 base.qcow2 1M");
   for (size_t i = 0; i < G_N_ELEMENTS (cases); i++) {
-    run (f, "qemu-img create -q -f qcow2 %s", cases[i].options);
+    /* QEMU measures the machine for LUKS, and on a busy one gives up now and then. */
+    if (strstr (cases[i].options, "luks"))
+      run (f,
+           "sh -c 'for i in 1 2 3 4 5 6 7 8 9; do qemu-img create -q -f qcow2 %s && exit; done; "
+           "exit 1'",
+           cases[i].options);
+    else
+      run (f, "qemu-img create -q -f qcow2 %s", cases[i].options);
     expect (f, 0, VARVE_ERROR_UNSUPPORTED, cases[i].words);
   }
   run (f, "qemu-img create -q -f qcow2 0.qcow2 1M");

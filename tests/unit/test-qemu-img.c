@@ -391,10 +391,9 @@ test_create_encrypted (Fixture *fixture, gconstpointer data)
   g_clear_error (&error);
 
   g_assert_true (g_file_set_contents (key, "secret", -1, NULL));
-  for (int i = 0; i < 20 && !varve_image_create (image, SIZE, NULL, NULL, NULL, &error); i++) {
-    assert_varve_error (error, VARVE_ERROR_FAILED, "accurate CPU usage"); /* see the fixture */
+  /* Tried again for the reason that the fixture tells; an image that was never made fails below. */
+  for (int i = 0; i < 20 && !varve_image_create (image, SIZE, NULL, NULL, NULL, &error); i++)
     g_clear_error (&error);
-  }
   g_autoptr (VarveImageInfo) info = info_of (image);
   g_assert_true (info->encrypted);
   g_assert_cmpuint (info->size, ==, SIZE);
