@@ -5,6 +5,7 @@
  * is killed. */
 #include "config.h"
 #include "machine.h"
+#include "patient.h"
 
 #include "util/error.h"
 
@@ -235,12 +236,12 @@ test_formats (void)
   g_assert_no_error (error);
   run_in (machine, "qemu-img create -q -f qcow2 -o compat=0.10 old.qcow2 1M");
   run_in (machine, "qemu-img create -q -f raw c.raw 1M");
-  /* QEMU measures the machine for LUKS, and on a busy one gives up now and then. */
-  run_in (machine,
-          "sh -c 'for i in 1 2 3 4 5 6 7 8 9; do qemu-img create -q -f luks --object "
-          "secret,id=s,file=key -o key-secret=s,iter-time=10 d.luks %" G_GUINT64_FORMAT
-          " && exit; done; exit 1'",
-          DISK_SIZE);
+  g_autofree char *command =
+      g_strdup_printf ("qemu-img create -q -f luks --object secret,id=s,file=key -o "
+                       "key-secret=s,iter-time=10 d.luks "
+                       "%" G_GUINT64_FORMAT,
+                       DISK_SIZE);
+  run_patiently (machine->dir, command);
   g_autoptr (GHashTable) images = two_images (machine);
   add_image (images, machine, "old", "old.qcow2", "qcow2");
   add_image (images, machine, "raw", "c.raw", "raw");
