@@ -285,10 +285,23 @@ add_domain_xml (VarveBackupRun *run, GCancellable *cancellable, GError **error)
   return nvram == NULL || run->store->ops->add_file (run->write, "nvram", nvram, error);
 }
 
+/* NULL: none. The store lists the oldest first. */
+static const char *
+newest_backup (VarveBackupRun *run)
+{
+  for (guint i = run->manifests->len; i > 0; i--) {
+    const VarveManifest *manifest = g_ptr_array_index (run->manifests, i - 1);
+
+    if (g_ascii_strcasecmp (manifest->uuid, run->domain->uuid) == 0)
+      return manifest->id;
+  }
+  return NULL;
+}
+
 static bool
 prepare (VarveBackupRun *run, const char *session, GCancellable *cancellable, GError **error)
 {
-  g_autofree char *id = varve_backup_id_new ();
+  g_autofree char *id = varve_backup_id_new (newest_backup (run));
   VarveManifest *manifest = varve_manifest_new (id);
 
   run->manifest = manifest;

@@ -14,6 +14,8 @@
 #define ID_TIME_LENGTH  16 /* YYYYMMDDThhmmssZ */
 #define ID_RANDOM_BYTES 8
 #define ID_LENGTH       (ID_TIME_LENGTH + 1 + 2 * ID_RANDOM_BYTES)
+/* Draws for one second, until one sorts behind the newest id; then the next second is taken. */
+#define ID_DRAWS 64
 
 /* In both templates a 0 stands for any digit and everything else for itself. */
 #define ID_TIME_TEMPLATE "00000000T000000Z"
@@ -91,13 +93,27 @@ varve_random_hex (size_t bytes)
   return text;
 }
 
-char *
-varve_backup_id_new (void)
+static char *
+draw_id (int64_t second)
 {
-  g_autofree char *time = format_unix (g_get_real_time () / G_USEC_PER_SEC, "%Y%m%dT%H%M%SZ");
+  g_autofree char *time = format_unix (second, "%Y%m%dT%H%M%SZ");
   g_autofree char *random = varve_random_hex (ID_RANDOM_BYTES);
 
   return g_strconcat (time, "-", random, NULL);
+}
+
+char *
+varve_backup_id_new (const char *after)
+{
+  int64_t second = MAX (g_get_real_time () / G_USEC_PER_SEC, varve_backup_id_time (after));
+
+  for (unsigned i = 0; i < ID_DRAWS; i++) {
+    g_autofree char *id = draw_id (second);
+
+    if (after == NULL || strcmp (id, after) > 0)
+      return g_steal_pointer (&id);
+  }
+  return draw_id (second + 1);
 }
 
 int64_t

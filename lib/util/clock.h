@@ -8,8 +8,9 @@
 #include <stdint.h>
 #include <glib.h>
 
-/* A backup id: YYYYMMDDThhmmssZ-<16 random hex>, UTC. (transfer full) */
-char *varve_backup_id_new (void);
+/* A backup id: YYYYMMDDThhmmssZ-<16 random hex>, UTC, which sorts behind the id @after (or NULL),
+ * however soon it comes and whatever was done to the clock. (transfer full) */
+char *varve_backup_id_new (const char *after);
 bool varve_backup_id_is_valid (const char *id);
 /* Seconds since the epoch that the id was drawn at, or -1. */
 int64_t varve_backup_id_time (const char *id);

@@ -60,8 +60,8 @@ static void
 test_backup_id (void)
 {
   int64_t before = g_get_real_time () / G_USEC_PER_SEC;
-  g_autofree char *a = varve_backup_id_new ();
-  g_autofree char *b = varve_backup_id_new ();
+  g_autofree char *a = varve_backup_id_new (NULL);
+  g_autofree char *b = varve_backup_id_new (NULL);
   int64_t after = g_get_real_time () / G_USEC_PER_SEC;
 
   g_assert_cmpuint (strlen (a), ==, 33);
@@ -70,6 +70,24 @@ test_backup_id (void)
   g_assert_cmpint (varve_backup_id_time (a), >=, before);
   g_assert_cmpint (varve_backup_id_time (a), <=, after);
   g_assert_cmpint (varve_backup_id_time ("20261121T020000Z-0123456789abcdef"), ==, 1795226400);
+}
+
+/* Chains and "the newest" go by the order of ids. */
+static void
+test_backup_id_order (void)
+{
+  g_autofree char *last = varve_backup_id_new (NULL);
+  g_autofree char *behind = NULL;
+
+  for (unsigned i = 0; i < 1000; i++) {
+    g_autofree char *next = varve_backup_id_new (last);
+
+    g_assert_cmpstr (next, >, last);
+    g_free (last);
+    last = g_steal_pointer (&next);
+  }
+  behind = varve_backup_id_new ("29991231T235959Z-ffffffffffffffff");
+  g_assert_true (g_str_has_prefix (behind, "30000101T000000Z-"));
 }
 
 static void
@@ -117,6 +135,7 @@ main (int argc, char **argv)
 {
   g_test_init (&argc, &argv, NULL);
   g_test_add_func ("/clock/time", test_time);
+  g_test_add_func ("/clock/backup-id-order", test_backup_id_order);
   g_test_add_func ("/clock/not-a-time", test_not_a_time);
   g_test_add_func ("/clock/backup-id", test_backup_id);
   g_test_add_func ("/clock/not-a-backup-id", test_not_a_backup_id);
