@@ -96,6 +96,9 @@ varve_images_read_by_qemu (const char *path, const char *disk, unsigned links, b
   reader->source = connect_source (reader->daemon, path, alone, cancellable, error);
   if (reader->source == NULL)
     return false;
+  /* Nobody else connects, and a kill would leave it. */
+  varve_remove_tree (reader->directory, NULL);
+  g_clear_pointer (&reader->directory, g_free);
   read->source = reader->source;
   *out = g_steal_pointer (&read);
   return true;
