@@ -138,7 +138,8 @@ test_base_fault (void)
                                       BLOCK_FAULT_EXTENTS_OVERRUN };
 
   for (size_t i = 0; i < G_N_ELEMENTS (ops); i++) {
-    BlockFault plan = { .op = ops[i], .nth = 1, .errnum = EIO };
+    /* By its place, not its turn: which worker comes first is not fixed. */
+    BlockFault plan = { .op = ops[i], .by_offset = true, .offset = 0, .errnum = EIO };
     BlockSource *source = striped_source ();
     BlockSource *base = block_fault_source_new (striped_source (), &plan);
     BlockSink *sink = target ();
