@@ -144,12 +144,19 @@ assert_all_exact ()
   echo "$n restores exact, three ways each; every layer verified"
 }
 
-# Nothing of varve is left in the state directory but empty directories, and no half-made backup in the store.
-assert_nothing_left ()
+# Nothing of varve is left in the state directory but empty directories.
+assert_nothing_left_on_host ()
 {
   local left
   left=$(find "$VARVE_STATE_DIR"/sessions "$VARVE_STATE_DIR"/scratch "$VARVE_STATE_DIR"/sockets -mindepth 1)
   assert_equal "$left" '' "what is left in the state directory"
+}
+
+# And there is no half-made backup in the store.
+assert_nothing_left ()
+{
+  local left
+  assert_nothing_left_on_host
   left=$(find "$store" -name '*.partial' -o -name '*.deleted')
   assert_equal "$left" '' "what is left in the store"
 }
@@ -163,7 +170,7 @@ def ask(command):
     return json.loads(subprocess.check_output([sys.argv[1], sys.argv[2], command]))
 nodes = ask("query-named-block-nodes")
 print("nodes", sorted(n["node-name"] for n in nodes if not n["node-name"].startswith("#block")))
-print("bitmaps", sorted((n["node-name"], b.get("name")) for n in nodes for b in n.get("dirty-bitmaps", [])))
+print("bitmaps", sorted((n["node-name"], b.get("name", "")) for n in nodes for b in n.get("dirty-bitmaps", [])))
 print("exports", sorted(e["id"] for e in ask("query-block-exports")))
 print("jobs", sorted(j["id"] for j in ask("query-jobs")))
 EOF

@@ -1,0 +1,148 @@
+#!/bin/bash
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# Copyright the varve authors
+#
+# SIGKILL at every failure point that a backup of a running QEMU passes, while its guest writes both disks all the
+# time: nothing half-made is listed, the next run (or `varve recover`) ends what was left, that run is incremental,
+# every backup listed is exact, and the guest has noticed nothing. Argument: the strategy, filter or job.
+. "$(dirname "$0")/functions.sh"
+. "$shell_dir/functions-kill.sh"
+requires_guest
+requires qemu-storage-daemon
+
+disk_files=(vda="$tmp/a.qcow2" vdb="$tmp/b.qcow2")
+make_disk "$tmp/a.qcow2" 64M
+make_disk "$tmp/b.qcow2" 64M
+if [ "$1" = filter ]; then
+  points=$(failure_points session store copy qmp-start qmp-end run)
+  least=28
+  start_qemu --guest 'numbers vda vdb delay=1000' "${disk_files[@]}"
+else
+  # Without ids the drives cannot be switched to filters of ours: the backup is a job.
+  points=$(echo session-started; failure_points copy qmp-end; echo qmp-start-{server,transaction,exported})
+  least=11
+  start_qemu --no-id --guest 'numbers vda vdb delay=1000' "${disk_files[@]}"
+fi
+backup_args=(-c "qmp+unix://$qmp" vm)
+before=$(qemu_names)
+sleep 1
+
+assert_status ()
+{
+  assert_equal "$(qmp query-status | sed 's/.*"status": "\([a-z-]*\)".*/\1/')" "$1" "state of the guest $2"
+}
+
+# assert_qemu_clean CHECKPOINTS: nodes, exports and jobs are as at the beginning, of bitmaps there are those of the
+# checkpoints that are kept, on both disks, and the guest runs.
+assert_qemu_clean ()
+{
+  local names bitmaps
+  names=$(qemu_names)
+  bitmaps=$(sed -n '/^bitmaps/{s/(/\n/g;p}' <<< "$names" | sed -n "s/.*'\(varve[^']*\)').*/\1/p" | sort)
+  assert_equal "$(grep -v ^bitmaps <<< "$names")" "$(grep -v ^bitmaps <<< "$before")" "what is in QEMU"
+  assert_equal "$(wc -l <<< "$bitmaps")" $(($1 * ${#disk_files[@]})) "bitmaps ($bitmaps)"
+  assert_equal "$(sed '/^varve\./d' <<< "$bitmaps")" '' "bitmaps of a session"
+  assert_status running "now"
+}
+
+# At some points the guest stands still for the instant, as the page says; at any other it runs.
+assert_guest_as_documented ()
+{
+  case "$strategy-$1" in
+  filter-qmp-start-stopped | filter-qmp-start-transaction | filter-qmp-start-switched)
+    assert_status paused "after a kill at $1"
+    ;;
+  *)
+    assert_status running "after a kill at $1"
+    ;;
+  esac
+}
+
+# What a point needs to be reached, as options of the run in $options: ticks come with a copy of seconds.
+prepare_point ()
+{
+  options=()
+  if [ "$1" = copy-tick ]; then
+    guest fill vda offset=32M length=6M "seed=$RANDOM" > "$tmp/fill.log"
+    options=(--speed 2M)
+  fi
+}
+
+kill_here ()
+{
+  local sessions=1
+  prepare_point "$1"
+  kill_backup_at "$1" "${options[@]}"
+  assert_guest_as_documented "$1"
+  if [ "$1" = store-begun ]; then
+    sessions=0
+  fi
+  assert_equal "$(count_sessions)" "$sessions" "sessions on record after a kill at $1"
+}
+
+strategy=$1
+proved_backup
+expect_backup_again full 'first backup'
+# Two checkpoints are kept, so that there is one to retire from the third backup on.
+backup_again incremental
+
+n=0
+for point in $points; do
+  started=$SECONDS
+  kill_here "$point"
+  n=$((n + 1))
+  case "$point" in
+  # Not behind a kill within the start: recovery would let the guest run, which is paused for the proof.
+  copy-tick | qmp-end-switched | session-closed | store-before-rename | run-committed)
+    proved_backup > "$tmp/proved.log"
+    expect_backup_again incremental 'changed since backup'
+    ;;
+  *)
+    backup_again incremental 'changed since backup'
+    ;;
+  esac
+  assert_qemu_clean 2
+  echo "killed at $point: as it should be ($((SECONDS - started)) s)"
+done
+if [ "$n" -lt "$least" ]; then
+  fail "only $n failure points were found"
+fi
+
+# `varve recover` in place of the next run. A dry run tells, and changes nothing.
+recover_from_kill_at ()
+{
+  local names
+  kill_here "$1"
+  names=$(qemu_names)
+  varve recover --dry-run > "$tmp/recover.log"
+  assert_contains "$tmp/recover.log" 'would end session [0-9a-f]+ of backup 2'
+  assert_equal "$(qemu_names)" "$names" "what is in QEMU after a dry run"
+  assert_equal "$(count_sessions)" 1 "sessions after a dry run"
+  varve recover > "$tmp/recover.log"
+  assert_contains "$tmp/recover.log" ' ended session [0-9a-f]+ of backup 2'
+  if is_committed_at "$1"; then
+    assert_qemu_clean 3
+  else
+    assert_qemu_clean 2
+  fi
+  assert_nothing_left_on_host
+  varve recover > "$tmp/recover.log"
+  assert_equal "$(cat "$tmp/recover.log")" '' "what a second recovery says"
+  expect_list 0
+  backup_again incremental 'changed since backup'
+  assert_qemu_clean 2
+  echo "killed at $1, recovered by itself: as it should be"
+}
+
+if [ "$strategy" = filter ]; then
+  for point in qmp-start-transaction copy-disk qmp-end-switched session-closed store-renamed; do
+    recover_from_kill_at "$point"
+  done
+fi
+
+guest stop
+assert_guest_unhurt
+restore_numbers
+assert_all_exact
+assert_qemu_clean 2
+assert_equal "$(ls "$TMPDIR")" '' "what is left of temporary files"
