@@ -74,7 +74,7 @@ test_large_unsigned (void)
 static void
 test_null_string (void)
 {
-  g_test_expect_message (NULL, G_LOG_LEVEL_CRITICAL, "*NULL*");
+  g_test_expect_message (G_LOG_DOMAIN, G_LOG_LEVEL_CRITICAL, "*NULL*");
   assert_text (varve_qmp_args ("{'a':%s}", NULL), "{\"a\":null}");
   g_test_assert_expected_messages ();
 }

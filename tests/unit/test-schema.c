@@ -45,7 +45,8 @@ test_real (Fixture *fixture, gconstpointer data)
   stop_child (qemu);
   g_autoptr (VarveQmpSchema) gone = varve_qmp_schema_query (qmp, NULL, &error);
   g_assert_null (gone);
-  assert_varve_error (error, VARVE_ERROR_SOURCE_UNREACHABLE, "hung up");
+  /* Whether the write or the read notices first is not fixed, and so are not the words. */
+  g_assert_error (error, VARVE_ERROR, VARVE_ERROR_SOURCE_UNREACHABLE);
 }
 
 int
