@@ -91,7 +91,7 @@ requires_root
 device_of ()
 {
   truncate -s "$2" "$1"
-  tr '\0' '\377' < /dev/zero | head -c "$2" | dd of="$1" conv=notrunc bs=1M iflag=fullblock status=none
+  head -c "$2" /dev/zero | tr '\0' '\377' | dd of="$1" conv=notrunc bs=1M iflag=fullblock status=none
   device=$(losetup --find --show "$1") || skip "no loop device is to be had here"
   cleanup_fn losetup -d "$device"
 }
