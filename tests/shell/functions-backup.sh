@@ -45,6 +45,17 @@ ended_or_stopped ()
   esac
 }
 
+# A process that was killed is a zombie before all of its threads are gone, and until then its parent is told that it
+# lives.
+has_ended ()
+{
+  case "$(process_state "$1")" in
+  '') return 0 ;;
+  Z) [ "$(ls "/proc/$1/task" 2> /dev/null | wc -l)" -le 1 ] ;;
+  *) return 1 ;;
+  esac
+}
+
 # start_backup_until POINT: begins a backup in the background that stops itself at the failure point; $backup_pid.
 # Where $backup_job is set, it is that document that is run.
 start_backup_until ()
