@@ -83,8 +83,8 @@ typedef struct {
                                int64_t created, GPtrArray *disks, GCancellable *, GError **);
   /* The record alone goes, the bitmaps stay. One that is not there is no error. */
   bool (*checkpoint_forget) (VarveDomain *, const char *name, GCancellable *, GError **);
-  /* The hypervisor's records, of VarveCheckpointMetadata, parents before children; empty where none
-   * are kept. What it says is not compared with bitmaps. */
+  /* The hypervisor's records, of VarveCheckpointMetadata, by creation time and then by name; empty
+   * where none are kept. What it says is not compared with bitmaps. */
   bool (*checkpoint_metadata) (VarveDomain *, GPtrArray **out, GCancellable *, GError **);
 
   /* Resumes a guest that QEMU paused for an I/O error. */
