@@ -67,9 +67,9 @@ typedef struct {
    * transaction where the hypervisor has them.
    *
    * No change is lost that any bitmap knows of: where @into does not record yet, all of @from must
-   * be there and sound, and where none of them records either, whatever else records on that disk
-   * is merged as well (and stays). Where nothing at all records on a disk, what was written since
-   * the newest was disabled is known to nobody: that is the caller's to see in VarveBitmap.
+   * be there and sound, and whatever else the disk has is merged as well (and stays), as it may
+   * know of a time that @from leave out. Where nothing at all records on a disk, what was written
+   * since the newest was disabled is known to nobody: that is the caller's to see in VarveBitmap.
    *
    * Where @into records, a bitmap of @from that is broken or not there (as after a merge that was
    * cut off) is no error. @into nowhere: VARVE_ERROR_NOT_FOUND; a disk that has one of @from but not

@@ -3,7 +3,9 @@
 
 /* A bitmap that records has everything since it was made, so nothing that is merged into it adds
  * to it, and whatever else is there may go. One that is disabled knows a span of time; spans that
- * follow each other without a gap, the last of them still recording, make up the whole. */
+ * follow each other without a gap, the last of them still recording, make up the whole. Which ones
+ * do is not to be seen: so where the target is disabled it gets all that the disk has, and one that
+ * was left out in error costs a larger increment instead of a lost change. */
 #include "config.h"
 #include "virt/merge-plan.h"
 
@@ -68,8 +70,8 @@ not_busy (const VarveBitmap *bitmap, GError **error)
 
 /* Where @target does not record, each of @from tells of a span of time that nothing else knows. */
 static bool
-take_from (VarveMergeDisk *disk, GPtrArray *bitmaps, const VarveBitmap *target, GPtrArray *from,
-           bool *out_records, GError **error)
+take_named (VarveMergeDisk *disk, GPtrArray *bitmaps, const VarveBitmap *target, GPtrArray *from,
+            GError **error)
 {
   for (guint i = 0; i < from->len; i++) {
     const char *name = g_ptr_array_index (from, i);
@@ -82,48 +84,53 @@ take_from (VarveMergeDisk *disk, GPtrArray *bitmaps, const VarveBitmap *target, 
                           "Disk '%s': the bitmap '%s' is %s, and '%s' does not record: what was "
                           "written in its time would be lost to the merge.",
                           disk->disk, name, bitmap ? "inconsistent" : "not there", target->name);
-    if (is_sound (bitmap)) {
+    if (is_sound (bitmap))
       g_ptr_array_add (disk->content, g_strdup (name));
-      *out_records = *out_records || bitmap->recording;
-    }
     if (bitmap)
       g_ptr_array_add (disk->remove, g_strdup (name));
   }
   return true;
 }
 
-/* Nothing of what was named knows of the last span of time. */
-static void
-take_other_recorders (VarveMergeDisk *disk, GPtrArray *bitmaps)
+static bool
+take_others (VarveMergeDisk *disk, GPtrArray *bitmaps, const VarveBitmap *target, GPtrArray *from,
+             GError **error)
 {
   for (guint i = 0; i < bitmaps->len; i++) {
     const VarveBitmap *bitmap = g_ptr_array_index (bitmaps, i);
 
-    if (g_str_equal (bitmap->disk, disk->disk) && bitmap->recording && is_sound (bitmap))
-      g_ptr_array_add (disk->content, g_strdup (bitmap->name));
+    if (bitmap == target || !is_sound (bitmap) || !g_str_equal (bitmap->disk, disk->disk) ||
+        g_ptr_array_find_with_equal_func (from, bitmap->name, g_str_equal, NULL))
+      continue;
+    if (!not_busy (bitmap, error))
+      return false;
+    g_ptr_array_add (disk->content, g_strdup (bitmap->name));
   }
+  return true;
+}
+
+static bool
+check_target (const VarveBitmap *target, GError **error)
+{
+  if (target->inconsistent)
+    return varve_throw (error, VARVE_ERROR_CHECKPOINT,
+                        "Disk '%s': the bitmap '%s' is inconsistent, and nothing can be merged "
+                        "into it: remove it.",
+                        target->disk, target->name);
+  return not_busy (target, error);
 }
 
 static VarveMergeDisk *
 plan_disk (GPtrArray *bitmaps, const VarveBitmap *target, GPtrArray *from, GError **error)
 {
   VarveMergeDisk *disk = merge_disk_new (target->disk);
-  bool records = target->recording;
 
   disk->enable = !target->recording;
-  if (!not_busy (target, error) ||
-      (!is_sound (target) &&
-       !varve_throw (error, VARVE_ERROR_CHECKPOINT,
-                     "Disk '%s': the bitmap '%s' is inconsistent, and nothing can be merged into "
-                     "it: remove it.",
-                     target->disk, target->name)) ||
-      !take_from (disk, bitmaps, target, from, &records, error)) {
-    merge_disk_free (disk);
-    return NULL;
-  }
-  if (!records)
-    take_other_recorders (disk, bitmaps);
-  return disk;
+  if (check_target (target, error) && take_named (disk, bitmaps, target, from, error) &&
+      (target->recording || take_others (disk, bitmaps, target, from, error)))
+    return disk;
+  merge_disk_free (disk);
+  return NULL;
 }
 
 /* A disk that has one of @from alone would be left without any. */

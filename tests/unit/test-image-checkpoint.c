@@ -86,7 +86,7 @@ test_merge_disabled (void)
 
 /* C is not named, and the only one that knows what was written last. */
 static void
-test_merge_without_recorder (void)
+test_merge_others (void)
 {
   g_autoptr (Machine) machine = machine_new ();
 
@@ -219,7 +219,7 @@ main (int argc, char **argv)
   g_test_add_func ("/image-checkpoint/add", test_add);
   g_test_add_func ("/image-checkpoint/add-undone", test_add_undone);
   g_test_add_func ("/image-checkpoint/merge-disabled", test_merge_disabled);
-  g_test_add_func ("/image-checkpoint/merge-without-recorder", test_merge_without_recorder);
+  g_test_add_func ("/image-checkpoint/merge-others", test_merge_others);
   g_test_add_func ("/image-checkpoint/merge-recording", test_merge_recording);
   g_test_add_func ("/image-checkpoint/since-also", test_since_also);
   g_test_add_func ("/image-checkpoint/in-use", test_in_use);

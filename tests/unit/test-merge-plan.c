@@ -23,9 +23,11 @@ static const Row rows[] = {
   { "recording", "vda/A r,vda/B r", "A", "B", "vda B > B;", 0 },
   { "all-disks", "vda/A r,vdb/A r,vda/B r,vdb/B r", "A", "B", "vda B > B;vdb B > B;", 0 },
   { "in-order", "vda/C r,vda/A -,vda/B -", "A", "B C", "vda+ B C > B C;", 0 },
-  /* Somebody else's recorder knows what no named one does; frozen maps know nothing. */
-  { "other-recorder", "vda/A -,vda/B -,vda/X r,vda/Y -,vda/Z ri", "A", "B", "vda+ B X > B;", 0 },
-  { "other-not-needed", "vda/A -,vda/B r,vda/X r", "A", "B", "vda+ B > B;", 0 },
+  /* Whatever the disk has may know of a span of time that was left out. */
+  { "others", "vda/A -,vda/B -,vda/X r,vda/Y -,vda/Z i,vdb/A r", "A", "B",
+    "vda+ B X Y > B;vdb  > ;", 0 },
+  { "others-not-needed", "vda/A r,vda/B -,vda/X r,vda/Y -", "A", "B", "vda B > B;", 0 },
+  { "other-busy", "vda/A -,vda/B r,vda/X -b", "A", "B", NULL, VARVE_ERROR_BUSY },
   { "no-recorder", "vda/A -,vda/B -", "A", "B", "vda+ B > B;", 0 },
   /* The rest of a merge that was cut off. */
   { "cut-off", "vda/A r,vdb/A -,vdb/B -,vdb/C r", "A", "B C", "vda  > ;vdb+ B C > B C;", 0 },

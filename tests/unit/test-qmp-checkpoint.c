@@ -119,7 +119,7 @@ test_merge_disabled (void)
 
 /* C is not named, and the only one that knows what was written last. */
 static void
-test_merge_without_recorder (void)
+test_merge_others (void)
 {
   g_autoptr (Machine) machine = machine_with_disks ("");
   g_autoptr (VarveDomain) domain = open_or_fail (machine);
@@ -226,7 +226,7 @@ main (int argc, char **argv)
   g_test_add_func ("/qmp-checkpoint/add", test_add);
   g_test_add_func ("/qmp-checkpoint/add-undone", test_add_undone);
   g_test_add_func ("/qmp-checkpoint/merge-disabled", test_merge_disabled);
-  g_test_add_func ("/qmp-checkpoint/merge-without-recorder", test_merge_without_recorder);
+  g_test_add_func ("/qmp-checkpoint/merge-others", test_merge_others);
   g_test_add_func ("/qmp-checkpoint/merge-busy", test_merge_busy);
   g_test_add_func ("/qmp-checkpoint/since-also", test_since_also);
   g_test_add_func ("/qmp-checkpoint/gone", test_gone);
