@@ -69,7 +69,9 @@ typedef enum { VARVE_PAUSE_BRIEF, VARVE_PAUSE_NEVER } VarvePause;
 typedef struct {
   unsigned write_timeout; /* seconds a guest write waits for its copy-before-write, 1..4 */
   uint64_t scratch_limit; /* bytes of scratch over all disks; 0: what the directory has */
-  VarvePause pause;       /* may the guest stand still for some ms? */
+  uint64_t
+      watermark; /* bytes of scratch at which the session is given up for the guest's sake; 0: none */
+  VarvePause pause; /* may the guest stand still for some ms? */
 } VarveGuardPolicy;
 
 typedef struct {
