@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Copyright the varve authors */
 
-/* Starting children. What is set between fork and exec: a process group of their own, default
+/* Starting children. What is set between fork and exec: a process group (or session) of their own, default
  * signal handling with nothing blocked (ours may have SIGTERM blocked, and a child would inherit
  * that), no new privileges, and for some SIGTERM at the end of the thread that started them. */
 #include "config.h"
@@ -29,7 +29,10 @@ set_up_child (gpointer data)
   const Setup *setup = data;
   sigset_t none;
 
-  setpgid (0, 0);
+  if (setup->kind == VARVE_CHILD_OUTLIVES_US)
+    setsid ();
+  else
+    setpgid (0, 0);
   for (size_t i = 0; i < G_N_ELEMENTS (defaults); i++)
     signal (defaults[i], SIG_DFL);
   sigemptyset (&none);

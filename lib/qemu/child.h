@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Copyright the varve authors */
 
-/* Children of ours: QEMU's programs. Never a shell, never a translated message (LC_ALL=C), and in a
+/* Children of ours: QEMU's programs, and our own. Never a shell, never a translated message (LC_ALL=C), and in a
  * process group of their own, so that a terminal's ^C reaches them by way of us or not at all. */
 #pragma once
 
@@ -12,6 +12,7 @@ typedef enum {
   VARVE_CHILD_FINISHES,     /* writes to an image: never ended half way, also when we are gone */
   VARVE_CHILD_MAY_BE_ENDED, /* only reads: a fired cancellable kills it */
   VARVE_CHILD_DIES_WITH_US, /* SIGTERM when the thread that started it ends */
+  VARVE_CHILD_OUTLIVES_US, /* in a session of its own: neither our end nor the terminal's reaches it */
 } VarveChildKind;
 
 /* A launcher for children of @kind, with stdin from /dev/null. (transfer full) */

@@ -15,60 +15,34 @@
 typedef struct {
   VarveBackupRun *run;
   const char *disk;
-  GCancellable *cancellable;
-  gint64 next_poll; /* monotonic us */
-} Watch;
+  gint64 next_point; /* monotonic us */
+} Tick;
 
-#define POLL_US (1 * G_USEC_PER_SEC)
+#define POINT_US (1 * G_USEC_PER_SEC)
 
-/* Guest first: a snapshot that is broken, or scratch that grows beyond its watermark, ends the
- * backup. */
-static bool
-still_alive (Watch *watch, GError **error)
-{
-  g_auto (VarveSnapshotStatus) status = { 0 };
-  uint64_t watermark = watch->run->watermark;
-
-  if (!varve_snapshot_poll (varve_session_snapshot (watch->run->session), &status,
-                            watch->cancellable, error))
-    return false;
-  if (status.state != VARVE_SNAPSHOT_ALIVE)
-    return varve_throw (error, VARVE_ERROR_SOURCE_LOST,
-                        "The frozen view broke while it was read: %s. Run the backup again.",
-                        status.why ? status.why : "it is gone");
-  if (status.guest_paused)
-    return varve_throw (error, VARVE_ERROR_NO_SPACE,
-                        "The guest was paused by an I/O error while its disk was read, so the "
-                        "backup is given up and the guest resumed. Give it more scratch space.");
-  if (watermark && status.scratch_used > watermark)
-    return varve_throw (error, VARVE_ERROR_NO_SPACE,
-                        "The scratch images have grown to %" G_GUINT64_FORMAT
-                        " MiB, beyond the limit of %" G_GUINT64_FORMAT
-                        " MiB: the backup is given up before it harms the guest.",
-                        status.scratch_used >> 20, watermark >> 20);
-  return true;
-}
-
+/* The session's watch looks after guest and scratch; here is asked what it found. */
 static bool
 tick (uint64_t done, uint64_t total, gpointer data, GError **error)
 {
-  Watch *watch = data;
+  Tick *turn = data;
   gint64 now = g_get_monotonic_time ();
   VarveEvent event = {
     .type = VARVE_EVENT_PROGRESS,
     .action = "backup",
-    .domain = watch->run->domain->name,
-    .disk = watch->disk,
-    .backup = watch->run->manifest->id,
+    .domain = turn->run->domain->name,
+    .disk = turn->disk,
+    .backup = turn->run->manifest->id,
     .done = done,
     .total = total,
   };
 
-  varve_event_emit (watch->run->context->events, &event);
-  if (now < watch->next_poll)
-    return true;
-  watch->next_poll = now + POLL_US;
-  return varve_failpoint ("copy-tick", error) && still_alive (watch, error);
+  varve_event_emit (turn->run->context->events, &event);
+  if (now >= turn->next_point) {
+    turn->next_point = now + POINT_US;
+    if (!varve_failpoint ("copy-tick", error))
+      return false;
+  }
+  return varve_session_check (turn->run->session, error);
 }
 
 static BlockSource *
@@ -117,8 +91,7 @@ open_snapshot (VarveBackupRun *run, const char *disk, bool changed_only, GCancel
   g_autofree char *label = g_strdup_printf ("disk '%s'", disk);
   BlockSource *source;
 
-  if (!varve_snapshot_endpoint (varve_session_snapshot (run->session), disk, &endpoint, cancellable,
-                                error))
+  if (!varve_session_endpoint (run->session, disk, &endpoint, cancellable, error))
     return NULL;
   source = open_witnessed (&endpoint, label, changed_only, cancellable, error);
   if (source != NULL)
@@ -161,7 +134,7 @@ static bool
 copy (VarveBackupRun *run, BlockSource *source, BlockSource *base, const VarvePlanDisk *plan,
       VarveManifestDisk *disk, GCancellable *cancellable, GError **error)
 {
-  Watch watch = { run, disk->name, cancellable, g_get_monotonic_time () + POLL_US };
+  Tick state = { run, disk->name, g_get_monotonic_time () + POINT_US };
   bool rescan = g_str_equal (disk->decision, varve_decision_name (VARVE_DECISION_RESCAN));
   BlockCopyStats stats = { 0 };
   BlockCopy engine = {
@@ -169,7 +142,7 @@ copy (VarveBackupRun *run, BlockSource *source, BlockSource *base, const VarvePl
     .base = rescan ? base : NULL,
     .clean_limit = base ? base->size : 0,
     .tick = tick,
-    .tick_data = &watch,
+    .tick_data = &state,
     .speed = run->def->speed,
   };
 

@@ -103,6 +103,23 @@ wait_for_domain (const VarveBackupDef *def, GCancellable *cancellable, GError **
   }
 }
 
+/* A guard that is at work on it gets it to himself first. */
+static VarveDomain *
+open_after_guard (const VarveRunContext *context, const VarveBackupDef *def,
+                  GCancellable *cancellable, GError **error)
+{
+  VarveDomain *domain = wait_for_domain (def, cancellable, error);
+  g_autofree char *name = domain ? g_strdup (domain->name) : NULL;
+  g_autofree char *uuid = domain ? g_strdup (domain->uuid) : NULL;
+
+  if (domain == NULL || !varve_run_guard_is_at_work (context->state, uuid))
+    return domain;
+  varve_domain_free (domain);
+  return varve_run_await_guard (context->state, name, uuid, cancellable, error)
+             ? wait_for_domain (def, cancellable, error)
+             : NULL;
+}
+
 static bool
 look (VarveBackupRun *run, const char *session, GCancellable *cancellable, GError **error)
 {
@@ -110,7 +127,7 @@ look (VarveBackupRun *run, const char *session, GCancellable *cancellable, GErro
   g_autofree char *holder = g_strdup_printf ("backup %s, pid %d", session, (int)getpid ());
 
   /* The domain first: a store is not made for one that is not there. */
-  run->domain = wait_for_domain (def, cancellable, error);
+  run->domain = open_after_guard (run->context, def, cancellable, error);
   if (run->domain == NULL)
     return false;
   run->store = varve_store_impl_open (def->store, true, error);
@@ -260,7 +277,7 @@ check_start (VarveBackupRun *run, GCancellable *cancellable, GError **error)
   for (guint i = 0; i < report->weaker->len; i++)
     tell (run, VARVE_EVENT_NOTE, g_ptr_array_index (report->weaker, i));
   if (report->needs_scratch)
-    return varve_scratch_check (run->start, directory, &run->watermark, error);
+    return varve_scratch_check (run->start, directory, &run->start->policy.watermark, error);
   varve_scratch_none (run->start);
   return true;
 }
@@ -406,6 +423,7 @@ copy_disks (VarveBackupRun *run, GCancellable *cancellable, GError **error)
     VarveManifestDisk *disk = g_ptr_array_index (run->manifest->disks, i);
 
     if (!varve_backup_copy_disk (run, plan_of (run, disk->name), disk, cancellable, error)) {
+      varve_session_explain (run->session, error);
       varve_scratch_explain (run->start, error);
       return varve_prefix (error, "Disk '%s' of domain '%s'", disk->name, run->domain->name);
     }

@@ -34,7 +34,6 @@ typedef struct {
   /* plan, prepare */
   GPtrArray *plans; /* of VarvePlanDisk */
   VarveStart *start;
-  uint64_t watermark; /* bytes of scratch at which the backup is given up; 0: the driver has none */
   VarveManifest *manifest;
   VarveStoreWrite *write;
 

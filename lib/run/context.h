@@ -22,10 +22,17 @@ bool varve_run_backup (const VarveRunContext *context, const VarveBackupDef *def
 bool varve_run_restore (const VarveRunContext *context, const VarveRestoreDef *def,
                         GCancellable *cancellable, GError **error);
 
-/* The lock of a domain, by its uuid: one run at a time. */
+/* The lock of a domain, by its uuid: one run at a time. A guard that ends what another left there is always
+ * waited for, as that takes seconds. */
 VarveLock *varve_run_lock_domain (const VarveStateDir *state, const char *name, const char *uuid,
                                   const char *holder, unsigned wait_s, GCancellable *cancellable,
                                   GError **error);
+
+/* Whether a guard is at work on the domain. It wants the monitor of a bare QEMU, which serves one client: who has
+ * the domain open closes it, and waits. */
+bool varve_run_guard_is_at_work (const VarveStateDir *state, const char *uuid);
+bool varve_run_await_guard (const VarveStateDir *state, const char *name, const char *uuid,
+                            GCancellable *cancellable, GError **error);
 
 /* Ends the left-over sessions of @domain, whose lock the caller holds. */
 bool varve_run_recover_domain (const VarveStateDir *state, VarveDomain *domain,

@@ -12,15 +12,56 @@
 #include "util/error.h"
 #include "util/failpoint.h"
 
-VarveLock *
-varve_run_lock_domain (const VarveStateDir *state, const char *name, const char *uuid,
-                       const char *holder, unsigned wait_s, GCancellable *cancellable,
-                       GError **error)
+static VarveLock *
+lock_domain (const VarveStateDir *state, const char *name, const char *uuid, const char *holder,
+             unsigned wait_s, GCancellable *cancellable, GError **error)
 {
   g_autofree char *lock = g_strdup_printf ("domain-%s", uuid);
   g_autofree char *what = g_strdup_printf ("domain '%s'", name);
 
   return varve_lock_take (state, lock, what, holder, wait_s, cancellable, error);
+}
+
+bool
+varve_run_guard_is_at_work (const VarveStateDir *state, const char *uuid)
+{
+  g_autofree char *guards = varve_recover_lock_name (uuid);
+
+  return varve_lock_is_held (state, guards, NULL);
+}
+
+bool
+varve_run_await_guard (const VarveStateDir *state, const char *name, const char *uuid,
+                       GCancellable *cancellable, GError **error)
+{
+  g_autofree char *guards = varve_recover_lock_name (uuid);
+  g_autofree char *what = g_strdup_printf ("domain '%s'", name);
+  g_autoptr (VarveLock) lock =
+      varve_lock_take (state, guards, what, "a run that waits for the guard", VARVE_RECOVER_WAIT_S,
+                       cancellable, error);
+
+  return lock != NULL;
+}
+
+VarveLock *
+varve_run_lock_domain (const VarveStateDir *state, const char *name, const char *uuid,
+                       const char *holder, unsigned wait_s, GCancellable *cancellable,
+                       GError **error)
+{
+  g_autoptr (GError) busy = NULL;
+  VarveLock *lock = lock_domain (state, name, uuid, holder, wait_s, cancellable, &busy);
+
+  if (lock != NULL)
+    return lock;
+  if (!varve_error_matches (busy, VARVE_ERROR_BUSY)) {
+    g_propagate_error (error, g_steal_pointer (&busy));
+    return NULL;
+  }
+  /* Also where none is at work now: one may just have let go of both locks. */
+  if (varve_run_guard_is_at_work (state, uuid) &&
+      !varve_run_await_guard (state, name, uuid, cancellable, error))
+    return NULL;
+  return lock_domain (state, name, uuid, holder, 0, cancellable, error);
 }
 
 bool

@@ -10,6 +10,10 @@
 #include "run/varve-run.h"
 #include "store/store.h"
 #include "util/error.h"
+#include "util/failpoint.h"
+
+/* Another run may be at the same session, and end it. */
+#define GUARD_LOCK_WAIT_S 5
 
 void
 varve_recover_warn (const VarveEventSink *events, const char *text)
@@ -20,11 +24,12 @@ varve_recover_warn (const VarveEventSink *events, const char *text)
 }
 
 static void
-tell (const VarveEventSink *events, const VarveRecord *record, const char *what)
+tell (const VarveEventSink *events, VarveEventType type, const VarveRecord *record,
+      const char *what)
 {
   g_autofree char *text = g_strdup_printf ("%s session %s of backup %s", what, record->id,
                                            record->backup ? record->backup : "none");
-  VarveEvent event = { .type = VARVE_EVENT_RECOVERED,
+  VarveEvent event = { .type = type,
                        .action = "recover",
                        .domain = record->domain,
                        .backup = record->backup,
@@ -61,7 +66,7 @@ varve_recover_record (const VarveStateDir *state, VarveDomain *domain, const Var
 {
   if (!varve_session_recover (state, domain, record, is_committed, NULL, cancellable, error))
     return false;
-  tell (events, record, "ended");
+  tell (events, VARVE_EVENT_RECOVERED, record, "ended");
   return true;
 }
 
@@ -91,6 +96,28 @@ is_gone_for_good (const VarveRecord *record, const GError *error)
           varve_error_matches (error, VARVE_ERROR_SOURCE_UNREACHABLE));
 }
 
+/* Held: the domain's lock. Somebody who had it before may have ended the session. */
+static bool
+recover_locked (const VarveStateDir *state, const char *id, const VarveEventSink *events,
+                GCancellable *cancellable, GError **error)
+{
+  g_autoptr (VarveDomain) domain = NULL;
+  g_autoptr (GError) local = NULL;
+  g_autoptr (VarveRecord) record = varve_record_load (state, id, &local);
+
+  if (varve_error_matches (local, VARVE_ERROR_NOT_FOUND))
+    return true;
+  if (record != NULL)
+    domain = open_domain (record, cancellable, &local);
+  if (domain == NULL && (record == NULL || !is_gone_for_good (record, local))) {
+    g_propagate_error (error, g_steal_pointer (&local));
+    return false;
+  }
+  if (domain != NULL && g_ascii_strcasecmp (domain->uuid, record->uuid) != 0)
+    g_clear_pointer (&domain, varve_domain_free);
+  return varve_recover_record (state, domain, record, events, cancellable, error);
+}
+
 static bool
 recover_one (const VarveStateDir *state, const VarveRecord *record, const VarveEventSink *events,
              GCancellable *cancellable, GError **error)
@@ -98,19 +125,42 @@ recover_one (const VarveStateDir *state, const VarveRecord *record, const VarveE
   g_autofree char *holder = g_strdup_printf ("recover, pid %d", (int)getpid ());
   g_autoptr (VarveLock) lock =
       varve_run_lock_domain (state, record->domain, record->uuid, holder, 0, cancellable, error);
-  g_autoptr (VarveDomain) domain = NULL;
-  g_autoptr (GError) local = NULL;
 
-  if (lock == NULL)
-    return false;
-  domain = open_domain (record, cancellable, &local);
-  if (domain == NULL && !is_gone_for_good (record, local)) {
+  return lock != NULL && recover_locked (state, record->id, events, cancellable, error);
+}
+
+char *
+varve_recover_lock_name (const char *uuid)
+{
+  return g_strdup_printf ("guard-%s", uuid);
+}
+
+bool
+varve_recover_as_guard (const VarveStateDir *state, const char *id, GCancellable *cancellable,
+                        GError **error)
+{
+  g_autofree char *holder =
+      g_strdup_printf ("the guard of session %s, pid %d, ends what was left", id, (int)getpid ());
+  g_autofree char *around = NULL, *inner = NULL;
+  g_autoptr (VarveLock) guards = NULL, lock = NULL;
+  g_autoptr (GError) local = NULL;
+  g_autoptr (VarveRecord) record = varve_record_load (state, id, &local);
+
+  if (record == NULL) {
+    if (varve_error_matches (local, VARVE_ERROR_NOT_FOUND))
+      return true;
     g_propagate_error (error, g_steal_pointer (&local));
     return false;
   }
-  if (domain != NULL && g_ascii_strcasecmp (domain->uuid, record->uuid) != 0)
-    g_clear_pointer (&domain, varve_domain_free);
-  return varve_recover_record (state, domain, record, events, cancellable, error);
+  around = varve_recover_lock_name (record->uuid);
+  inner = g_strdup_printf ("domain-%s", record->uuid);
+  guards = varve_lock_take (state, around, record->domain, holder, GUARD_LOCK_WAIT_S, cancellable,
+                            error);
+  if (guards != NULL)
+    lock = varve_lock_take (state, inner, record->domain, holder, GUARD_LOCK_WAIT_S, cancellable,
+                            error);
+  return lock != NULL && varve_failpoint ("guard-recover", error) &&
+         recover_locked (state, id, NULL, cancellable, error);
 }
 
 /* False when this session cannot be ended now: told, and left on record. */
@@ -125,7 +175,7 @@ visit (const VarveStateDir *state, const char *id, bool dry_run, const VarveEven
     return true;
   record = varve_record_load (state, id, &error);
   if (record != NULL && dry_run) {
-    tell (events, record, "would end");
+    tell (events, VARVE_EVENT_NOTE, record, "would end");
     return true;
   }
   if (record != NULL && recover_one (state, record, events, cancellable, &error))

@@ -69,8 +69,8 @@ VARVE_API gboolean varve_run_execute (VarveRun *run, GCancellable *cancellable, 
  * alone.
  * @state_directory: (nullable): as for varve_run_set_state_directory()
  * @dry_run: only tell
- * @func: (nullable) (scope call): gets a %VARVE_EVENT_RECOVERED for each, a %VARVE_EVENT_WARNING
- * for each that cannot be ended now
+ * @func: (nullable) (scope call): gets a %VARVE_EVENT_RECOVERED for each (with @dry_run a
+ * %VARVE_EVENT_NOTE), and a %VARVE_EVENT_WARNING for each that cannot be ended now
  *
  * Errors: %VARVE_ERROR_PARTIAL when some could not be ended.
  * Since: 0.1

@@ -15,17 +15,24 @@
 #include "util/error.h"
 
 bool
-varve_teardown (VarveDomain *domain, const VarveRecord *record, bool keep,
-                GCancellable *cancellable, GError **error)
+varve_teardown_resume (VarveDomain *domain, const VarveRecord *record, GCancellable *cancellable,
+                       GError **error)
 {
   VarveDomainState state;
 
-  if (record->frozen && !varve_domain_thaw (domain, cancellable, error))
-    return false;
   if (!varve_domain_state (domain, &state, cancellable, error))
     return false;
-  if (state == VARVE_DOMAIN_PAUSED_IO_ERROR && record->was_running &&
-      !varve_domain_resume (domain, cancellable, error))
+  return state != VARVE_DOMAIN_PAUSED_IO_ERROR || !record->was_running ||
+         varve_domain_resume (domain, cancellable, error);
+}
+
+bool
+varve_teardown (VarveDomain *domain, const VarveRecord *record, bool keep,
+                GCancellable *cancellable, GError **error)
+{
+  if (record->frozen && !varve_domain_thaw (domain, cancellable, error))
+    return false;
+  if (!varve_teardown_resume (domain, record, cancellable, error))
     return false;
   if (!keep && record->checkpoint &&
       !varve_domain_checkpoint_remove (domain, record->checkpoint, cancellable, error))

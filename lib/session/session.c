@@ -8,11 +8,16 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "fleece/scratch.h"
+#include "session/guard.h"
 #include "session/teardown.h"
+#include "session/watch.h"
 #include "util/durable.h"
 #include "util/error.h"
 #include "util/failpoint.h"
+
+/* What is promised to the guard, beyond the time-out of the freeze. libvirt and QEMU may each take half a minute. */
+#define START_S 90
+#define CLOSE_S 90
 
 struct VarveSession {
   const VarveStateDir *dir;
@@ -20,6 +25,8 @@ struct VarveSession {
   VarveRecord *record;
   VarveSnapshot *snapshot; /* NULL before the start and after the close */
   VarveLock *lock;
+  VarveGuard *guard; /* NULL where none is wanted */
+  VarveWatch *watch; /* from the start to the close */
 };
 
 static char *
@@ -39,9 +46,12 @@ varve_session_is_live (const VarveStateDir *dir, const char *id)
 static void
 session_free (VarveSession *session)
 {
+  g_clear_pointer (&session->watch, varve_watch_free);
   g_clear_pointer (&session->snapshot, varve_snapshot_free);
   g_clear_pointer (&session->record, varve_record_free);
+  /* The lock first: a guard that was not dismissed wants to know the session free. */
   g_clear_pointer (&session->lock, varve_lock_free);
+  g_clear_pointer (&session->guard, varve_guard_free);
   g_free (session);
 }
 
@@ -125,6 +135,19 @@ start_frozen (VarveSession *session, const VarveStart *start, const VarveQuiesce
          varve_record_save (session->record, session->dir, error);
 }
 
+static void
+start_watch (VarveSession *session, const VarveStart *start)
+{
+  VarveWatchOptions options = {
+    .snapshot = session->snapshot,
+    .record = session->record,
+    .watermark = start->policy.watermark,
+    .guard = session->guard,
+  };
+
+  session->watch = varve_watch_start (&options);
+}
+
 VarveSession *
 varve_session_begin (const VarveStateDir *dir, VarveDomain *domain, const VarveStart *start,
                      VarveRecord *record, const VarveQuiesce *quiesce, uint64_t *out_pause_us,
@@ -151,19 +174,52 @@ varve_session_begin (const VarveStateDir *dir, VarveDomain *domain, const VarveS
     return NULL;
   }
   if (!varve_failpoint ("session-recorded", error) ||
-      !varve_make_directories (start->directory, 0700, error) ||
+      !varve_guard_start (dir, record->id, &session->guard, error) ||
+      !varve_failpoint ("session-guarded", error)) {
+    varve_session_free (session);
+    return NULL;
+  }
+  varve_guard_beat (session->guard, START_S + (quiesce->quiesce ? quiesce->quiesce_timeout : 0));
+  if (!varve_make_directories (start->directory, 0700, error) ||
       !start_frozen (session, start, quiesce, out_pause_us, out_frozen, out_weaker, cancellable,
                      error)) {
     varve_session_free (session);
     return NULL;
   }
+  start_watch (session, start);
   return session;
 }
 
-VarveSnapshot *
-varve_session_snapshot (VarveSession *session)
+bool
+varve_session_endpoint (VarveSession *session, const char *disk, VarveEndpoint *out,
+                        GCancellable *cancellable, GError **error)
 {
-  return session->snapshot;
+  g_autoptr (GMutexLocker) locker = varve_watch_lock (session->watch);
+
+  return varve_snapshot_endpoint (session->snapshot, disk, out, cancellable, error);
+}
+
+bool
+varve_session_check (VarveSession *session, GError **error)
+{
+  return varve_watch_check (session->watch, error);
+}
+
+void
+varve_session_status (VarveSession *session, VarveSnapshotStatus *out)
+{
+  varve_watch_status (session->watch, out);
+}
+
+void
+varve_session_explain (VarveSession *session, GError **error)
+{
+  g_autoptr (GError) reason = NULL;
+
+  if (error == NULL || session->watch == NULL || varve_watch_is_well (session->watch, &reason))
+    return;
+  g_clear_error (error);
+  g_propagate_error (error, g_steal_pointer (&reason));
 }
 
 const VarveRecord *
@@ -175,8 +231,12 @@ varve_session_record (const VarveSession *session)
 bool
 varve_session_finish (VarveSession *session, GCancellable *cancellable, GError **error)
 {
-  return varve_failpoint ("session-copied", error) &&
-         varve_snapshot_finish (session->snapshot, cancellable, error);
+  g_autoptr (GMutexLocker) locker = NULL;
+
+  if (!varve_failpoint ("session-copied", error) || !varve_session_check (session, error))
+    return false;
+  locker = varve_watch_lock (session->watch);
+  return varve_snapshot_finish (session->snapshot, cancellable, error);
 }
 
 bool
@@ -186,9 +246,13 @@ varve_session_close (VarveSession *session, GError **error)
 
   if (session->snapshot == NULL)
     return true;
+  g_clear_pointer (&session->watch, varve_watch_free);
+  varve_guard_beat (session->guard, CLOSE_S);
   if (!varve_snapshot_end (session->snapshot, cut, NULL, error))
     return false;
   g_clear_pointer (&session->snapshot, varve_snapshot_free);
+  /* From here on nothing of the session can harm the guest, however long the store takes. */
+  varve_guard_beat (session->guard, 0);
   return varve_failpoint ("session-closed", error);
 }
 
@@ -217,6 +281,8 @@ varve_session_end (VarveSession *session, GError **error)
 {
   bool ok = end (session, error);
 
+  if (ok)
+    varve_guard_dismiss (session->guard);
   session_free (session);
   return ok;
 }

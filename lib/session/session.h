@@ -7,8 +7,11 @@
  *   begin ─▶ (copy) ─▶ finish ─▶ close ─▶ (the store commits) ─▶ keep ─▶ end
  *      └────────┴─────────┴────────┴────── any failure: end without keep drops the new checkpoint
  *
- * Whoever finds a record whose lock is free calls recover: the next run, varve recover. There is no
- * second way to clean up. (A guard process that outlives the worker would call it, too.)
+ * From begin to close a watch (watch.h) looks after the guest, and a guard (guard.h), a process of its own, after the
+ * watch: until the session has ended. Whoever finds a record whose lock is free calls recover: the guard, the next run,
+ * varve recover. There is no second way to clean up.
+ *
+ * From begin to close the domain is the session's: nobody else calls its ops.
  */
 #pragma once
 
@@ -23,7 +26,7 @@ typedef struct {
   unsigned quiesce_timeout;
 } VarveQuiesce;
 
-/* Takes the session's lock, writes the record, starts. On failure everything is undone and the
+/* Takes the session's lock, writes the record, posts the guard, starts. On failure everything is undone and the
  * record is gone, or, where even that failed, the record stays for recover. @record (transfer full)
  * has id, domain, owner, backup, store; the rest is taken from @start. @out_weaker (may be NULL)
  * gets a sentence when the freeze was asked for and not had. */
@@ -33,8 +36,22 @@ VarveSession *varve_session_begin (const VarveStateDir *dir, VarveDomain *domain
                                    bool *out_frozen, GPtrArray *out_weaker,
                                    GCancellable *cancellable, GError **error);
 
-VarveSnapshot *varve_session_snapshot (VarveSession *session);
+/* Where @disk is read. */
+bool varve_session_endpoint (VarveSession *session, const char *disk, VarveEndpoint *out,
+                             GCancellable *cancellable, GError **error);
 const VarveRecord *varve_session_record (const VarveSession *session);
+
+/* Called every few seconds by whoever hosts the session, while it is read: a host that does not for
+ * minutes (VARVE_WATCH_HOST_S) is taken for hung. False when the snapshot is lost, with the reason: it
+ * has been taken down then, or is about to be. */
+bool varve_session_check (VarveSession *session, GError **error);
+
+/* A reader of a lost snapshot is only told that his connection broke: *@error becomes the reason, where
+ * the watch knows one. */
+void varve_session_explain (VarveSession *session, GError **error);
+
+/* Scratch used, and the like, as the last look found it. */
+void varve_session_status (VarveSession *session, VarveSnapshotStatus *out);
 
 /* Proof that all that was read came from a live snapshot. */
 bool varve_session_finish (VarveSession *session, GCancellable *cancellable, GError **error);

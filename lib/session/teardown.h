@@ -7,6 +7,10 @@
 #include "state/record.h"
 #include "virt/domain.h"
 
+/* A guest that ran before and was paused by an I/O error goes on; any other is left as it is. */
+bool varve_teardown_resume (VarveDomain *domain, const VarveRecord *record,
+                            GCancellable *cancellable, GError **error);
+
 /* After the snapshot has been taken down: thaws a guest that we froze, resumes one that ran before
  * and was paused by an I/O error, drops the tentative checkpoint unless @keep. */
 bool varve_teardown (VarveDomain *domain, const VarveRecord *record, bool keep,

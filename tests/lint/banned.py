@@ -53,7 +53,9 @@ paths = [p for p in lint.files('.c', '.h') if not p.startswith('tests/guest/')]
 
 for path in paths:
     text = lint.without_comments(lint.read(path), strings=False)
-    for names, regex in [everywhere] + ([library] if path.startswith('lib/') else []):
+    # The programs in lib/libexec/ are their own processes.
+    in_library = path.startswith('lib/') and not path.startswith('lib/libexec/')
+    for names, regex in [everywhere] + ([library] if in_library else []):
         for match in regex.finditer(text):
             name = match.group(1)
             problems.append(f'{path}:{lint.line_of(text, match.start())}: {name}(): use {names[name]}')

@@ -21,11 +21,12 @@ ROOMS = {
     'checkpoint': 'util virt',
     'fleece': 'util virt',
     'push': 'util virt',
-    'session': 'util virt checkpoint fleece push state',
+    'session': 'util qemu virt checkpoint fleece push state',
     'plan': 'util virt checkpoint store',
     'restore': 'util block qemu virt checkpoint store session',
     'run': 'util block job qemu state virt store checkpoint fleece push session plan restore',
     'report': 'util',
+    'libexec': 'util block job qemu state virt store checkpoint fleece push session plan restore run',
 }
 
 INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*([<"])([^>"]+)[>"]', re.M)

@@ -45,7 +45,19 @@ ended_or_stopped ()
   esac
 }
 
-# start_backup_until POINT: begins a backup in the background that stops itself at the failure point; $backup_pid.
+# A process that was killed is a zombie before all of its threads are gone, and until then its parent is told that it
+# lives.
+has_ended ()
+{
+  case "$(process_state "$1")" in
+  '') return 0 ;;
+  Z) [ "$(ls "/proc/$1/task" 2> /dev/null | wc -l)" -le 1 ] ;;
+  *) return 1 ;;
+  esac
+}
+
+# start_backup_until POINT: begins a backup in the background that stops itself at the failure point; $backup_pid. Its
+# guard, if $guard is set to '', would kill it for that after two seconds; so there is none by default.
 # Where $backup_job is set, it is that document that is run.
 start_backup_until ()
 {
@@ -53,7 +65,7 @@ start_backup_until ()
   if [ -n "${backup_job:-}" ]; then
     command=(run "$backup_job")
   fi
-  VARVE_FAILPOINT=$1:stop "${varve_command[@]}" "${command[@]}" > "$tmp/backup.log" 2>&1 &
+  VARVE_GUARD=${guard-none} VARVE_FAILPOINT=$1:stop "${varve_command[@]}" "${command[@]}" > "$tmp/backup.log" 2>&1 &
   backup_pid=$!
   cleanup_fn end_process "$backup_pid" KILL
   wait_for 60 "the backup to reach $1" ended_or_stopped "$backup_pid"

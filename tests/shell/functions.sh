@@ -148,6 +148,7 @@ end_process ()
 
 # ---- varve -----------------------------------------------------------------------------------------
 
+export VARVE_SCHEMA_DIR=$srcdir/xml-schemas
 # The command under test, as an array, for those that must know its process. VARVE_VALGRIND=1 puts valgrind before it.
 varve_command=("$VARVE")
 if [ -n "${VARVE_VALGRIND:-}" ]; then
