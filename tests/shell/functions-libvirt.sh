@@ -142,3 +142,26 @@ domain_pid ()
 {
   cat "/run/libvirt/qemu/$domain.pid"
 }
+
+# libvirt_names: block nodes, bitmaps, exports and jobs of $domain's QEMU, and libvirt's job, for comparing before and
+# after. Checkpoints that are kept, and their bitmaps, are left out.
+libvirt_names ()
+{
+  local command
+  virsh domjobinfo "$domain" | sed -n 's/^Job type: */job /p'
+  for command in query-named-block-nodes query-block-exports query-jobs; do
+    virsh qemu-monitor-command "$domain" "{\"execute\":\"$command\"}"
+  done | python3 -c '
+import json, sys
+decoder = json.JSONDecoder()
+text = sys.stdin.read()
+while text.strip():
+    reply, end = decoder.raw_decode(text.lstrip())
+    text = text.lstrip()[end:]
+    for item in reply["return"]:
+        print(item.get("node-name") or item["id"] if not item.get("node-name", "").startswith("#block") else "unnamed")
+        for bitmap in item.get("dirty-bitmaps", []):
+            if not bitmap.get("name", "").startswith("varve."):
+                print("bitmap", bitmap.get("name"))
+' | sort
+}
