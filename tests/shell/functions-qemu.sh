@@ -37,11 +37,12 @@ disk_format ()
   esac
 }
 
-# Builds the guest's kernel and initramfs into $tmp, once for a test.
+# Builds the guest's kernel and initramfs into $tmp, once for a test; with qemu-ga where $guest_agent says `agent`.
 build_guest ()
 {
   if [ ! -e "$tmp/guest.kernel" ]; then
-    "$srcdir/tests/guest/build-guest.sh" "$builddir/tests/guest/writer" "$tmp/guest.kernel" "$tmp/guest.initrd"
+    "$srcdir/tests/guest/build-guest.sh" "$builddir/tests/guest/writer" "$tmp/guest.kernel" "$tmp/guest.initrd" \
+      ${guest_agent:+"$guest_agent"}
   fi
 }
 
