@@ -58,6 +58,7 @@ requires_libvirt ()
 # define_domain [OPTION]... NAME [DISK=FILE[:FORMAT]]...
 #   --guest COMMANDS  it boots the test guest, which obeys these
 #   --iothread        disks run on an iothread
+#   --werror POLICY   of the disks: what becomes of a write that fails
 # With the channel of a guest agent where $guest_agent is set. Defines it; `start_domain` starts it. Sets $domain and $vm; names are made unique for this test. $serial is its
 # console's socket, $tmp/$vm.console all that it said. Disk vda is the qdev ua-vda.
 define_domain ()
@@ -66,7 +67,8 @@ define_domain ()
   while [[ "${1:-}" == --* ]]; do
     case "$1" in
     --guest) guest=$2; boots=1; shift ;;
-    --iothread) iothreads='<iothreads>1</iothreads>'; driver_options=" iothread='1'" ;;
+    --werror) driver_options+=" error_policy='$2'"; shift ;;
+    --iothread) iothreads='<iothreads>1</iothreads>'; driver_options+=" iothread='1'" ;;
     *) fail "define_domain: no such option: $1" ;;
     esac
     shift

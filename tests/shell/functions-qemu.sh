@@ -59,6 +59,7 @@ guest_append ()
 #   --stopped         CPUs stand still (prelaunch). Default without --guest: firmware runs, disks idle
 #   --cache none      O_DIRECT on the host
 #   --iothread        disks run on an iothread
+#   --werror POLICY   of the disks: what becomes of a write that fails
 #   --no-id           disks by -drive, without a qdev id (named by their -drive id)
 #   --arg ARG         passed to QEMU
 # Disk ID is virtio device ID on format node fmt-ID, protocol node file-ID.
@@ -72,7 +73,8 @@ start_qemu ()
     --guest) guest=$2; boots=1; shift ;;
     --stopped) args+=(-S) ;;
     --cache) cache=$2; shift ;;
-    --iothread) args+=(-object iothread,id=iothread0); device_options=,iothread=iothread0 ;;
+    --werror) device_options+=,werror=$2; shift ;;
+    --iothread) args+=(-object iothread,id=iothread0); device_options+=,iothread=iothread0 ;;
     --no-id) by_drive=1 ;;
     --arg) args+=("$2"); shift ;;
     *) fail "start_qemu: no such option: $1" ;;

@@ -83,6 +83,9 @@ const char *varve_qmp_node_with_bitmap (GHashTable *nodes, const char *bitmap);
 GPtrArray *varve_qmp_disks (VarveQmpDomain *domain, GHashTable *nodes, GCancellable *cancellable,
                             GError **error);
 VarveQmpDisk *varve_qmp_disks_find (GPtrArray *disks, const char *name);
+/* A property of a device as text; NULL where it cannot be had. (transfer full) */
+char *varve_qmp_property (VarveQmpDomain *domain, const char *device, const char *property,
+                          GCancellable *cancellable);
 /* Whether an iothread serves the device; true where that cannot be told. */
 bool varve_qmp_uses_iothread (VarveQmpDomain *domain, const char *device,
                               GCancellable *cancellable);
