@@ -20,7 +20,8 @@ typedef struct {
   /* Named bitmaps of all disks, foreign ones too. */
   bool (*bitmaps) (VarveDomain *, GPtrArray **out_bitmaps, GCancellable *, GError **);
   bool (*state) (VarveDomain *, VarveDomainState *out, GCancellable *, GError **);
-  /* Guest agent. May be NULL: then VARVE_ERROR_UNSUPPORTED. Thaw is idempotent. */
+  /* Guest agent. May be NULL: then VARVE_ERROR_UNSUPPORTED. Thaw is idempotent. An agent that does not answer is
+   * VARVE_ERROR_SOURCE_UNREACHABLE; a freeze that it was asked for may then still come. */
   bool (*freeze) (VarveDomain *, unsigned timeout_s, GCancellable *, GError **);
   bool (*thaw) (VarveDomain *, GCancellable *, GError **);
   /* NULL results with a reason are no error. */

@@ -37,11 +37,12 @@ disk_format ()
   esac
 }
 
-# Builds the guest's kernel and initramfs into $tmp, once for a test.
+# Builds the guest's kernel and initramfs into $tmp, once for a test; with qemu-ga where $guest_agent says `agent`.
 build_guest ()
 {
   if [ ! -e "$tmp/guest.kernel" ]; then
-    "$srcdir/tests/guest/build-guest.sh" "$builddir/tests/guest/writer" "$tmp/guest.kernel" "$tmp/guest.initrd"
+    "$srcdir/tests/guest/build-guest.sh" "$builddir/tests/guest/writer" "$tmp/guest.kernel" "$tmp/guest.initrd" \
+      ${guest_agent:+"$guest_agent"}
   fi
 }
 
@@ -101,6 +102,7 @@ start_qemu ()
   rm -f "$qmp" "$qmp_test" "$serial" "$tmp/$vm.console"
   qemu-system-x86_64 -name "$vm" -machine q35,accel=tcg -m 256 -nodefaults -no-user-config -display none -no-reboot \
     -qmp "unix:$qmp,server=on,wait=off" -qmp "unix:$qmp_test,server=on,wait=off" \
+    -qmp "unix:$tmp/$vm.qmp-stalls,server=on,wait=off" \
     -chardev "socket,id=console,path=$serial,server=on,wait=off,logfile=$tmp/$vm.console" -serial chardev:console \
     "${args[@]}" < /dev/null >> "$tmp/$vm.log" 2>&1 &
   qemu_pid=$!
@@ -217,6 +219,31 @@ assert_guest_unhurt ()
     fail "a write of the guest took $longest us: $report"
   fi
   echo "guest unhurt: $report"
+}
+
+# watch_stalls: from here on, when the machine stands still and when it goes on is kept for `assert_stalls`. The guest
+# cannot tell, as its clock stands still too. A bare QEMU has a monitor of its own for that, $tmp/$vm.qmp-stalls.
+watch_stalls ()
+{
+  if [ "$monitor" = libvirt ]; then
+    requires stdbuf
+    "$shell_dir/stalls.py" watch libvirt "$domain" > "$tmp/stalls" &
+  else
+    "$shell_dir/stalls.py" watch qmp "$tmp/$vm.qmp-stalls" > "$tmp/stalls" &
+  fi
+  cleanup_fn end_process "$!"
+  wait_for 20 "the watch for stalls" test -s "$tmp/stalls"
+}
+
+# assert_stalls MILLISECONDS: it runs, and never stood still for longer.
+assert_stalls ()
+{
+  local longest
+  longest=$("$shell_dir/stalls.py" longest "$tmp/stalls")
+  if [ "$longest" -gt "$1" ]; then
+    fail "the machine stood still for $longest ms"
+  fi
+  echo "longest stall: $longest ms"
 }
 
 # assert_numbers AT-LEAST RAW...: restored disks are of one instant (see check-numbers.py); prints the highest numbers.
