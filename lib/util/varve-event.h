@@ -10,7 +10,7 @@
 G_BEGIN_DECLS
 
 /**
- * VarveEventType: what a #VarveEvent tells.
+ * VarveEventType:
  * @VARVE_EVENT_RUN_STARTED: an action of a job begins
  * @VARVE_EVENT_DISK_PLANNED: @disk will be backed up as @decision, because of @text
  * @VARVE_EVENT_SNAPSHOT_STARTED: the instant; @pause_us is how long the guest stood still for it
@@ -20,6 +20,8 @@ G_BEGIN_DECLS
  * @VARVE_EVENT_WARNING: something weaker than asked for, in @text
  * @VARVE_EVENT_RECOVERED: something that an earlier run left behind was ended, in @text
  * @VARVE_EVENT_RUN_DONE: the action has ended well; @backup is its id where it made one
+ *
+ * What a #VarveEvent tells.
  *
  * Since: 0.1
  */
@@ -36,16 +38,21 @@ typedef enum {
 } VarveEventType;
 
 /**
- * varve_event_type_get_name: what programs call a type: "progress", "disk-planned" …
+ * varve_event_type_get_name:
+ *
+ * What programs call a type: "progress", "disk-planned" …
  *
  * Returns: (transfer none): the name; "unknown" for what is no type
+ *
  * Since: 0.1
  */
 VARVE_API const char *varve_event_type_get_name (VarveEventType type);
 
 /**
- * VarveEvent: one thing that happened. Fields that an event type does not name are %NULL or 0; all
- * of it belongs to the library and is valid during the callback only. Sizes are bytes.
+ * VarveEvent:
+ *
+ * One thing that happened. Fields that an event type does not name are %NULL or 0; all of it
+ * belongs to the library and is valid during the callback only. Sizes are bytes.
  *
  * Since: 0.1
  */
@@ -64,7 +71,9 @@ typedef struct {
 } VarveEvent;
 
 /**
- * VarveEventFunc: receives the events of a long operation, in the thread that called it.
+ * VarveEventFunc:
+ *
+ * Receives the events of a long operation, in the thread that called it.
  *
  * Since: 0.1
  */
