@@ -47,7 +47,7 @@ G_DECLARE_FINAL_TYPE (VarveRestoreAction, varve_restore_action, VARVE, RESTORE_A
  * varve_job_new:
  * @name: its name: [A-Za-z0-9_.-], at most 64 bytes
  *
- * An empty job.
+ * Makes a job without actions.
  *
  * Returns: (transfer full): the job
  *
@@ -56,8 +56,8 @@ G_DECLARE_FINAL_TYPE (VarveRestoreAction, varve_restore_action, VARVE, RESTORE_A
 VARVE_API VarveJob *varve_job_new (const char *name);
 
 /**
- * varve_job_load:
- * @path: the file
+ * varve_job_load: (constructor)
+ * @path: (type filename): the file
  *
  * Reads a job document. The reader takes no network, no external entity, no document over 1 MiB,
  * and does not rely on the schema having been run.
@@ -71,8 +71,8 @@ VARVE_API VarveJob *varve_job_new (const char *name);
 VARVE_API VarveJob *varve_job_load (const char *path, GError **error);
 
 /**
- * varve_job_parse:
- * @data: the document
+ * varve_job_parse: (constructor)
+ * @data: (array length=length) (element-type guint8): the document
  * @length: its bytes
  * @name: what messages call it
  *
@@ -87,14 +87,15 @@ VARVE_API VarveJob *varve_job_parse (const char *data, gsize length, const char 
 
 /**
  * varve_job_validate:
- * @path: the file
- * @schema: (nullable): the schema file; %NULL: the installed one
+ * @path: (type filename): the file
+ * @schema: (type filename) (nullable): the schema file; %NULL: the installed one
  * @out_problems: (out) (transfer container) (element-type utf8): "FILE:LINE: what is wrong", all of
  * them; empty when the document is valid
  *
  * Checks a document against the RelaxNG schema, then reads it.
  *
- * Returns: %FALSE only when the document or the schema could not be read at all
+ * Returns: %TRUE when the check was made, whatever it found; %FALSE with @error set when the
+ * document or the schema could not be read at all
  *
  * Since: 0.1
  */
@@ -104,9 +105,7 @@ VARVE_API gboolean varve_job_validate (const char *path, const char *schema,
 /**
  * varve_job_to_xml:
  *
- * The document that gives this job.
- *
- * Returns: (transfer full): XML
+ * Returns: (transfer full): the document that gives this job
  *
  * Since: 0.1
  */
@@ -115,7 +114,7 @@ VARVE_API char *varve_job_to_xml (VarveJob *job);
 /**
  * varve_job_get_name:
  *
- * Returns: (transfer none): the job's name
+ * Returns: (transfer none) (nullable): the job's name
  *
  * Since: 0.1
  */
@@ -124,9 +123,8 @@ VARVE_API const char *varve_job_get_name (VarveJob *job);
 /**
  * varve_job_get_actions:
  *
- * The actions in order, each a VarveBackupAction or VarveRestoreAction.
- *
- * Returns: (transfer none) (element-type GObject): the actions
+ * Returns: (transfer none) (element-type GObject.Object): the actions in order, each a
+ * #VarveBackupAction or #VarveRestoreAction
  *
  * Since: 0.1
  */
@@ -166,6 +164,7 @@ VARVE_API VarveRestoreAction *varve_job_add_restore (VarveJob *job, const char *
 
 /**
  * varve_backup_action_set_name:
+ * @name: (nullable): the name
  *
  * Names the action, for `varve run --only`.
  *
@@ -175,6 +174,7 @@ VARVE_API void varve_backup_action_set_name (VarveBackupAction *action, const ch
 
 /**
  * varve_backup_action_set_uuid:
+ * @uuid: (nullable): the uuid
  *
  * The domain's uuid, for when no hypervisor can tell it.
  *
@@ -184,8 +184,9 @@ VARVE_API void varve_backup_action_set_uuid (VarveBackupAction *action, const ch
 
 /**
  * varve_backup_action_set_owner:
+ * @owner: (nullable): a label; %NULL: the job's name
  *
- * Whose checkpoints are used (default: the job's name).
+ * Whose checkpoints are used.
  *
  * Since: 0.1
  */
@@ -193,8 +194,9 @@ VARVE_API void varve_backup_action_set_owner (VarveBackupAction *action, const c
 
 /**
  * varve_backup_action_set_incremental:
+ * @incremental: (nullable): "auto" (so also for %NULL), "never", or the name of a checkpoint
  *
- * "auto" (default), "never", or the name of a checkpoint.
+ * Since when changes are taken.
  *
  * Since: 0.1
  */
@@ -243,8 +245,9 @@ VARVE_API void varve_backup_action_set_quiesce (VarveBackupAction *action, gbool
 
 /**
  * varve_backup_action_set_speed:
+ * @speed: bytes per second at most; 0: no limit
  *
- * Bytes per second at most; 0: no limit.
+ * Limits how fast the guest's disks are read.
  *
  * Since: 0.1
  */
@@ -252,8 +255,9 @@ VARVE_API void varve_backup_action_set_speed (VarveBackupAction *action, guint64
 
 /**
  * varve_backup_action_set_wait:
+ * @seconds: 0, the default: not at all
  *
- * Seconds to wait for a busy domain.
+ * How long a busy domain is waited for.
  *
  * Since: 0.1
  */
@@ -264,6 +268,7 @@ VARVE_API void varve_backup_action_set_wait (VarveBackupAction *action, guint se
 
 /**
  * varve_restore_action_set_name:
+ * @name: (nullable): the name
  *
  * Names the action, for `varve run --only`.
  *
@@ -286,6 +291,7 @@ VARVE_API void varve_restore_action_add_disk (VarveRestoreAction *action, const 
 
 /**
  * varve_restore_action_set_directory:
+ * @directory: absolute path
  * @format: (nullable): "raw" (so also for %NULL) or "qcow2"
  *
  * Restores every disk that is not named to DISK.FORMAT in @directory.
@@ -297,8 +303,9 @@ VARVE_API void varve_restore_action_set_directory (VarveRestoreAction *action,
 
 /**
  * varve_restore_action_set_force:
+ * @force: %TRUE: they are
  *
- * Overwrite existing files and devices.
+ * Whether existing files and devices are overwritten.
  *
  * Since: 0.1
  */

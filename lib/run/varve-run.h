@@ -24,6 +24,7 @@ G_DECLARE_FINAL_TYPE (VarveRun, varve_run, VARVE, RUN, GObject)
 
 /**
  * varve_run_new:
+ * @job: the job
  *
  * Prepares to run @job.
  *
@@ -45,9 +46,10 @@ VARVE_API void varve_run_set_only (VarveRun *run, const char *name);
 
 /**
  * varve_run_set_state_directory:
- * @path: (nullable): absolute path; %NULL: $VARVE_STATE_DIR, else the one set at build time
+ * @path: (type filename) (nullable): absolute path; %NULL: $VARVE_STATE_DIR, else the one set at
+ * build time
  *
- * Where locks, session records and scratch live.
+ * Sets where locks, session records and scratch live.
  *
  * Since: 0.1
  */
@@ -58,7 +60,7 @@ VARVE_API void varve_run_set_state_directory (VarveRun *run, const char *path);
  * @func: (nullable) (scope notified) (closure user_data) (destroy destroy): the function
  * @destroy: runs exactly once, when @user_data is no longer needed
  *
- * Who is told what happens.
+ * Sets who is told what happens: @func is called in the thread that executes the run.
  *
  * Since: 0.1
  */
@@ -75,13 +77,15 @@ VARVE_API void varve_run_set_event_func (VarveRun *run, VarveEventFunc func, gpo
  * %G_IO_ERROR_CANCELLED when cancelled. Whatever was begun has then been undone, or is on record
  * for the next run.
  *
+ * Returns: %TRUE when all was done; %FALSE with @error set
+ *
  * Since: 0.1
  */
 VARVE_API gboolean varve_run_execute (VarveRun *run, GCancellable *cancellable, GError **error);
 
 /**
  * varve_recover:
- * @state_directory: (nullable): as for varve_run_set_state_directory()
+ * @state_directory: (type filename) (nullable): as for varve_run_set_state_directory()
  * @dry_run: only tell
  * @func: (nullable) (scope call): gets a %VARVE_EVENT_RECOVERED for each, a %VARVE_EVENT_WARNING
  * for each that cannot be ended now
@@ -89,6 +93,8 @@ VARVE_API gboolean varve_run_execute (VarveRun *run, GCancellable *cancellable, 
  * Ends what runs left behind that were killed. Sessions of live processes are left alone.
  *
  * Errors: %VARVE_ERROR_PARTIAL when some could not be ended.
+ *
+ * Returns: %TRUE when nothing is left; %FALSE with @error set
  *
  * Since: 0.1
  */

@@ -46,10 +46,11 @@ G_DECLARE_FINAL_TYPE (VarveBackup, varve_backup, VARVE, BACKUP, GObject)
  * @format: of the file: "qcow2"
  * @file: its name in the backup's directory
  *
- * One disk of a backup. Belongs to the backup; sizes are bytes.
+ * One disk of a backup. Sizes are bytes.
  *
  * Since: 0.1
  */
+#define VARVE_TYPE_BACKUP_DISK (varve_backup_disk_get_type ())
 typedef struct {
   const char *name;
   guint64 size;
@@ -64,8 +65,34 @@ typedef struct {
   const char *file;
 } VarveBackupDisk;
 
+VARVE_API GType varve_backup_disk_get_type (void);
+
 /**
- * varve_store_open:
+ * varve_backup_disk_copy:
+ * @disk: a disk
+ *
+ * Copies a disk with all its texts, for use when its backup is gone.
+ *
+ * Returns: (transfer full): the copy
+ *
+ * Since: 0.1
+ */
+VARVE_API VarveBackupDisk *varve_backup_disk_copy (const VarveBackupDisk *disk);
+
+/**
+ * varve_backup_disk_free:
+ * @disk: (nullable) (transfer full): a copy
+ *
+ * Frees what varve_backup_disk_copy() returned.
+ *
+ * Since: 0.1
+ */
+VARVE_API void varve_backup_disk_free (VarveBackupDisk *disk);
+
+G_DEFINE_AUTOPTR_CLEANUP_FUNC (VarveBackupDisk, varve_backup_disk_free)
+
+/**
+ * varve_store_open: (constructor)
  * @store: STORE, as on the command line: "images:DIR"
  *
  * Opens a store that exists.
@@ -94,7 +121,7 @@ VARVE_API const char *varve_store_get_uuid (VarveStore *store);
  * @out_problems: (out) (optional) (transfer container) (element-type utf8): directories whose
  * manifest cannot be read, each with the reason
  *
- * The backups, oldest first; those that are not complete do not exist.
+ * Lists backups, oldest first; those that are not complete do not exist.
  *
  * Returns: (transfer container) (element-type VarveBackup) (nullable): the backups
  *
@@ -108,7 +135,7 @@ VARVE_API GPtrArray *varve_store_list (VarveStore *store, const char *domain,
  * varve_store_find:
  * @backup: an id, DOMAIN\@latest, or DOMAIN\@TIME (the newest not later)
  *
- * One backup.
+ * Finds one backup.
  *
  * Errors: %VARVE_ERROR_NOT_FOUND says what there is instead.
  *
@@ -126,10 +153,12 @@ VARVE_API VarveBackup *varve_store_find (VarveStore *store, const char *backup,
  * @out_problems: (out) (transfer container) (element-type utf8): what is wrong, each naming backup,
  * disk and offset; empty when all is well
  *
- * Every layer of a backup and of those it builds on: its image by `qemu-img check`, its links, and
- * every byte it holds against its sums.
+ * Checks every layer of a backup and of those it builds on: its image by `qemu-img check`, its
+ * links, and every byte it holds against its sums.
  *
- * Returns: %FALSE when the check itself could not be made
+ * Errors: %VARVE_ERROR_NOT_FOUND when the store does not have @backup any more.
+ *
+ * Returns: %TRUE when the check was made, whatever it found; %FALSE with @error set
  *
  * Since: 0.1
  */
@@ -139,11 +168,14 @@ VARVE_API gboolean varve_store_verify (VarveStore *store, VarveBackup *backup, V
 
 /**
  * varve_store_delete:
+ * @backup: the backup
  * @with_dependents: and all that build on it; otherwise their existence is %VARVE_ERROR_REFUSED
  * @out_deleted: (out) (optional) (transfer container) (element-type utf8): ids, in the order of
  * removal
  *
  * Removes a backup.
+ *
+ * Returns: %TRUE when it is gone; %FALSE with @error set
  *
  * Since: 0.1
  */
@@ -217,7 +249,7 @@ VARVE_API const char *varve_backup_get_consistency (VarveBackup *backup);
 /**
  * varve_backup_get_directory:
  *
- * Returns: (transfer none): absolute path of its directory
+ * Returns: (type filename) (transfer none): absolute path of its directory
  *
  * Since: 0.1
  */
@@ -235,9 +267,7 @@ VARVE_API char *varve_backup_get_manifest (VarveBackup *backup, GError **error);
 /**
  * varve_backup_get_disks:
  *
- * Its disks.
- *
- * Returns: (transfer none) (element-type VarveBackupDisk): the disks
+ * Returns: (transfer none) (element-type VarveBackupDisk): its disks, which belong to it
  *
  * Since: 0.1
  */

@@ -3,9 +3,11 @@
 
 #pragma once
 
-#include <glib.h>
+#include <glib-object.h>
 
 G_BEGIN_DECLS
+
+#define VARVE_API __attribute__ ((visibility ("default")))
 
 /**
  * VARVE_ERROR:
@@ -42,6 +44,7 @@ G_BEGIN_DECLS
  *
  * Since: 0.1
  */
+#define VARVE_TYPE_ERROR (varve_error_get_type ())
 typedef enum {
   VARVE_ERROR_FAILED,
   VARVE_ERROR_USAGE,
@@ -63,12 +66,14 @@ typedef enum {
   VARVE_ERROR_CHECKPOINT,
 } VarveError;
 
-#define VARVE_API __attribute__ ((visibility ("default")))
+VARVE_API GType varve_error_get_type (void);
 
 /**
  * varve_error_quark:
  *
- * The quark behind VARVE_ERROR.
+ * The quark behind %VARVE_ERROR.
+ *
+ * Returns: the quark
  *
  * Since: 0.1
  */
@@ -82,6 +87,8 @@ VARVE_API GQuark varve_error_quark (void);
  *
  * 0 done, 1 failed, 2 usage or invalid document, 3 partly done, 4 refused for safety, 5 source
  * unreachable or gone, 6 store unreachable or full, 7 store damaged, 8 busy, 130 cancelled.
+ *
+ * Returns: the exit status
  *
  * Since: 0.1
  */

@@ -3,7 +3,7 @@
 
 #pragma once
 
-#include <glib.h>
+#include <glib-object.h>
 
 #include "varve-error.h"
 
@@ -25,6 +25,7 @@ G_BEGIN_DECLS
  *
  * Since: 0.1
  */
+#define VARVE_TYPE_EVENT_TYPE (varve_event_type_get_type ())
 typedef enum {
   VARVE_EVENT_RUN_STARTED,
   VARVE_EVENT_DISK_PLANNED,
@@ -37,8 +38,11 @@ typedef enum {
   VARVE_EVENT_RUN_DONE,
 } VarveEventType;
 
+VARVE_API GType varve_event_type_get_type (void);
+
 /**
  * varve_event_type_get_name:
+ * @type: the type
  *
  * What programs call a type: "progress", "disk-planned" …
  *
@@ -50,19 +54,32 @@ VARVE_API const char *varve_event_type_get_name (VarveEventType type);
 
 /**
  * VarveEvent:
+ * @type: what it tells
+ * @action: (nullable): "backup", "restore", "verify", "recover" …
+ * @domain: (nullable): the domain's name
+ * @disk: (nullable): the disk's name
+ * @backup: (nullable): a backup's id
+ * @decision: (nullable): "full", "incremental", "rescan", "skip"
+ * @text: (nullable): a sentence, or a part of one
+ * @done: bytes done
+ * @total: bytes in all
+ * @stored: bytes written to the store or target
+ * @pause_us: microseconds
  *
- * One thing that happened. Fields that an event type does not name are %NULL or 0; all of it
- * belongs to the library and is valid during the callback only. Sizes are bytes.
+ * One thing that happened. Fields that an event type does not name are %NULL or 0. An event that a
+ * #VarveEventFunc is given belongs to the library and is valid during the call only; whoever wants
+ * it for longer copies it.
  *
  * Since: 0.1
  */
+#define VARVE_TYPE_EVENT (varve_event_get_type ())
 typedef struct {
   VarveEventType type;
-  const char *action; /* "backup", "restore", "recover" … */
+  const char *action;
   const char *domain;
   const char *disk;
-  const char *backup;   /* backup id */
-  const char *decision; /* "full", "incremental", "rescan", "skip" */
+  const char *backup;
+  const char *decision;
   const char *text;
   guint64 done;
   guint64 total;
@@ -70,8 +87,36 @@ typedef struct {
   guint64 pause_us;
 } VarveEvent;
 
+VARVE_API GType varve_event_get_type (void);
+
+/**
+ * varve_event_copy:
+ * @event: an event
+ *
+ * Copies an event with all its texts.
+ *
+ * Returns: (transfer full): the copy
+ *
+ * Since: 0.1
+ */
+VARVE_API VarveEvent *varve_event_copy (const VarveEvent *event);
+
+/**
+ * varve_event_free:
+ * @event: (nullable) (transfer full): a copy
+ *
+ * Frees what varve_event_copy() returned.
+ *
+ * Since: 0.1
+ */
+VARVE_API void varve_event_free (VarveEvent *event);
+
+G_DEFINE_AUTOPTR_CLEANUP_FUNC (VarveEvent, varve_event_free)
+
 /**
  * VarveEventFunc:
+ * @event: what happened
+ * @user_data: (closure): as it was given with the function
  *
  * Receives the events of a long operation, in the thread that called it.
  *
