@@ -32,6 +32,9 @@ JsonBuilder *cli_json_begin (const char *event);
 void cli_json_string (JsonBuilder *object, const char *name, const char *value);
 void cli_json_number (JsonBuilder *object, const char *name, gint64 value);
 void cli_output_error (CliOutput *output, const GError *error, int status);
+/* For programs only (describe.c): a backup with its disks; something that is wrong. */
+void cli_output_backup (CliOutput *output, VarveBackup *backup);
+void cli_output_problem (CliOutput *output, const char *text);
 /* "12.3 GiB" (transfer full) */
 char *cli_format_size (guint64 bytes);
 

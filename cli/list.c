@@ -49,20 +49,27 @@ print_backup (Cli *cli, VarveBackup *backup)
   g_autofree char *read = cli_format_size (sums.read);
   g_autofree char *stored = cli_format_size (sums.stored);
   g_autofree char *disks = describe_disks (backup);
-  g_autoptr (JsonBuilder) object = cli_json_begin ("backup");
 
-  cli_json_string (object, "backup", varve_backup_get_id (backup));
-  cli_json_string (object, "domain", varve_backup_get_domain (backup));
-  cli_json_string (object, "uuid", varve_backup_get_uuid (backup));
-  cli_json_string (object, "owner", varve_backup_get_owner (backup));
-  cli_json_string (object, "checkpoint", varve_backup_get_checkpoint (backup));
-  cli_json_number (object, "time", varve_backup_get_time (backup));
-  cli_json_number (object, "read", (gint64)sums.read);
-  cli_json_number (object, "stored", (gint64)sums.stored);
-  cli_json_string (object, "disks", disks);
-  cli_output_json (&cli->output, object);
+  cli_output_backup (&cli->output, backup);
   cli_output_line (&cli->output, "%-33s  %-16s %10s %10s  %s", varve_backup_get_id (backup),
                    varve_backup_get_domain (backup), read, stored, disks);
+}
+
+static bool
+throw_unreadable (Cli *cli, GPtrArray *problems, GError **error)
+{
+  for (guint i = 0; i < problems->len; i++) {
+    const char *text = g_ptr_array_index (problems, i);
+
+    cli_output_problem (&cli->output, text);
+    if (!cli->output.json)
+      fprintf (stderr, "varve: warning: %s\n", text);
+  }
+  g_set_error (error, VARVE_ERROR, VARVE_ERROR_STORE_DAMAGED,
+               problems->len == 1 ? "%u backup of the store cannot be read; the warning says why."
+                                  : "%u backups of the store cannot be read; the warnings say why.",
+               problems->len);
+  return false;
 }
 
 bool
@@ -99,11 +106,5 @@ cli_list (Cli *cli, int argc, char **argv, GError **error)
                      argc == 2 ? argv[1] : "");
   for (guint i = 0; i < backups->len; i++)
     print_backup (cli, g_ptr_array_index (backups, i));
-  for (guint i = 0; i < problems->len; i++)
-    fprintf (stderr, "varve: warning: %s\n", (char *)g_ptr_array_index (problems, i));
-  if (problems->len == 0)
-    return true;
-  g_set_error (error, VARVE_ERROR, VARVE_ERROR_STORE_DAMAGED,
-               "%u backups of the store cannot be read; the warnings say why.", problems->len);
-  return false;
+  return problems->len == 0 || throw_unreadable (cli, problems, error);
 }

@@ -50,6 +50,9 @@ cli_restore (Cli *cli, int argc, char **argv, GError **error)
     return cli_usage (error, "Name one backup, and a store by --from images:DIR.");
   if (disks == NULL && to == NULL)
     return cli_usage (error, "Say where to: --disk NAME=PATH, or --to DIR.");
+  if (format != NULL && to == NULL)
+    return cli_usage (error, "--format goes with --to; of a single disk it is --disk "
+                             "NAME=PATH,format=FORMAT.");
   store = cli_store (from);
   job = varve_job_new ("varve");
   action = varve_job_add_restore (job, store, argv[1]);

@@ -12,20 +12,7 @@ show_disk (Cli *cli, const VarveBackupDisk *disk)
   g_autofree char *read = cli_format_size (disk->read);
   g_autofree char *stored = cli_format_size (disk->stored);
   g_autofree char *zeroed = cli_format_size (disk->zeroed);
-  g_autoptr (JsonBuilder) object = cli_json_begin ("disk");
 
-  cli_json_string (object, "disk", disk->name);
-  cli_json_number (object, "size", (gint64)disk->size);
-  cli_json_string (object, "decision", disk->decision);
-  cli_json_string (object, "reason", disk->reason);
-  cli_json_string (object, "base", disk->base);
-  cli_json_number (object, "links", disk->links);
-  cli_json_number (object, "read", (gint64)disk->read);
-  cli_json_number (object, "stored", (gint64)disk->stored);
-  cli_json_number (object, "zeroed", (gint64)disk->zeroed);
-  cli_json_string (object, "file", disk->file);
-  cli_json_string (object, "format", disk->format);
-  cli_output_json (&cli->output, object);
   cli_output_line (&cli->output, "%s: %s, %s", disk->name, size, disk->file);
   cli_output_line (&cli->output, "  %s: %s", disk->decision, disk->reason);
   if (disk->base)
@@ -39,17 +26,8 @@ show (Cli *cli, VarveBackup *backup)
   GPtrArray *disks = varve_backup_get_disks (backup);
   g_autoptr (GDateTime) time = g_date_time_new_from_unix_utc (varve_backup_get_time (backup));
   g_autofree char *when = g_date_time_format_iso8601 (time);
-  g_autoptr (JsonBuilder) object = cli_json_begin ("backup");
 
-  cli_json_string (object, "backup", varve_backup_get_id (backup));
-  cli_json_string (object, "domain", varve_backup_get_domain (backup));
-  cli_json_string (object, "uuid", varve_backup_get_uuid (backup));
-  cli_json_string (object, "owner", varve_backup_get_owner (backup));
-  cli_json_string (object, "checkpoint", varve_backup_get_checkpoint (backup));
-  cli_json_string (object, "consistency", varve_backup_get_consistency (backup));
-  cli_json_string (object, "directory", varve_backup_get_directory (backup));
-  cli_json_number (object, "time", varve_backup_get_time (backup));
-  cli_output_json (&cli->output, object);
+  cli_output_backup (&cli->output, backup);
   cli_output_line (&cli->output, "backup      %s", varve_backup_get_id (backup));
   cli_output_line (&cli->output, "domain      %s (%s)", varve_backup_get_domain (backup),
                    varve_backup_get_uuid (backup));

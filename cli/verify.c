@@ -11,10 +11,7 @@ static bool
 report (Cli *cli, GPtrArray *problems, GError **error)
 {
   for (guint i = 0; i < problems->len; i++) {
-    g_autoptr (JsonBuilder) object = cli_json_begin ("problem");
-
-    cli_json_string (object, "text", g_ptr_array_index (problems, i));
-    cli_output_json (&cli->output, object);
+    cli_output_problem (&cli->output, g_ptr_array_index (problems, i));
     if (!cli->output.json)
       fprintf (stderr, "varve: %s\n", (char *)g_ptr_array_index (problems, i));
   }
@@ -23,7 +20,9 @@ report (Cli *cli, GPtrArray *problems, GError **error)
     return true;
   }
   g_set_error (error, VARVE_ERROR, VARVE_ERROR_STORE_DAMAGED,
-               "The store is damaged: %u findings, named above.", problems->len);
+               problems->len == 1 ? "The store is damaged: %u finding, named above."
+                                  : "The store is damaged: %u findings, named above.",
+               problems->len);
   return false;
 }
 

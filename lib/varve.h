@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Copyright the varve authors */
 
-/**
- * varve.h: everything that libvarve offers.
+/* Everything that libvarve offers.
  *
  * varve backs up and restores the disks of QEMU/KVM virtual machines over NBD. A job document says
  * what to do (VarveJob), a run does it (VarveRun), a store keeps the result (VarveStore).

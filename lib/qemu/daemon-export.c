@@ -154,32 +154,63 @@ check_bitmap (JsonArray *bitmaps, const VarveDaemonExport *export, const char *n
 /* By a bare name QEMU would also take a bitmap of a backing file, which knows nothing of what was
  * written above it. So it is looked for in the top image first, now that this is open. */
 static bool
-check_bitmaps (VarveQmp *qmp, const VarveDaemonExport *export, const char *node,
-               GCancellable *cancellable, GError **error)
+check_bitmaps (VarveQmp *qmp, const VarveDaemonExport *export, const char *const *names,
+               const char *node, GCancellable *cancellable, GError **error)
 {
-  if (!export->bitmaps || !export->bitmaps[0])
+  if (!names || !names[0])
     return true;
 
   g_autoptr (JsonNode) reply = varve_qmp_execute (
       qmp, "query-named-block-nodes", varve_qmp_args ("{'flat':true}"), cancellable, error);
   if (!reply)
     return false;
-  for (const char *const *name = export->bitmaps; *name; name++) {
+  for (const char *const *name = names; *name; name++) {
     if (!check_bitmap (bitmaps_of_node (reply, node), export, *name, error))
       return false;
   }
   return true;
 }
 
+static JsonArray *
+json_names (const char *const *names)
+{
+  JsonArray *array = json_array_new ();
+
+  for (; names && *names; names++)
+    json_array_add_string_element (array, *names);
+  return array;
+}
+
+/* In the daemon's memory alone, so that it can be had of an image that is open read-only. */
 static bool
-publish (VarveQmp *qmp, const VarveDaemonExport *export, const char *node,
-         GCancellable *cancellable, GError **error)
+merge_bitmaps (VarveQmp *qmp, const VarveDaemonExport *export, const char *node,
+               GCancellable *cancellable, GError **error)
+{
+  if (!export->merged_name)
+    return true;
+  return (varve_qmp_run (qmp, "block-dirty-bitmap-add",
+                         varve_qmp_args ("{'node':%s,'name':%s,'disabled':%b}", node,
+                                         export->merged_name, true),
+                         cancellable, error) &&
+          varve_qmp_run (qmp, "block-dirty-bitmap-merge",
+                         varve_qmp_args ("{'node':%s,'target':%s,'bitmaps':%a}", node,
+                                         export->merged_name, json_names (export->merged)),
+                         cancellable, error)) ||
+         varve_prefix (error, "Merging bitmaps of image '%s'", export->image->path);
+}
+
+bool
+varve_daemon_export_publish (VarveQmp *qmp, const VarveDaemonExport *export, const char *node,
+                             GCancellable *cancellable, GError **error)
 {
   g_autofree char *id = g_strconcat ("e-", node, NULL);
-  JsonArray *bitmaps = json_array_new ();
+  JsonArray *bitmaps;
 
-  for (const char *const *name = export->bitmaps; name && *name; name++)
-    json_array_add_string_element (bitmaps, *name);
+  if (!merge_bitmaps (qmp, export, node, cancellable, error))
+    return false;
+  bitmaps = json_names (export->bitmaps);
+  if (export->merged_name)
+    json_array_add_string_element (bitmaps, export->merged_name);
 
   JsonObject *arguments =
       varve_qmp_args ("{'type':'nbd','id':%s,'node-name':%s,'name':%s,'writable':%b,'bitmaps':%a}",
@@ -187,17 +218,16 @@ publish (VarveQmp *qmp, const VarveDaemonExport *export, const char *node,
   /* Left out where not asked for: QEMU before 5.2 does not know it. */
   if (export->allocation_depth)
     json_object_set_boolean_member (arguments, "allocation-depth", TRUE);
-  if (!varve_qmp_run (qmp, "block-export-add", arguments, cancellable, error))
-    return varve_prefix (error, "Exporting image '%s' as '%s'", export->image->path,
-                         export->export_name);
-  return true;
+  return varve_qmp_run (qmp, "block-export-add", arguments, cancellable, error) ||
+         varve_prefix (error, "Exporting image '%s' as '%s'", export->image->path,
+                       export->export_name);
 }
 
 bool
-varve_daemon_export_add (VarveQmp *qmp, const VarveDaemonExport *export, const char *node,
-                         GCancellable *cancellable, GError **error)
+varve_daemon_export_open (VarveQmp *qmp, const VarveDaemonExport *export, const char *node,
+                          GCancellable *cancellable, GError **error)
 {
   return open_images (qmp, export, node, cancellable, error) &&
-         check_bitmaps (qmp, export, node, cancellable, error) &&
-         publish (qmp, export, node, cancellable, error);
+         check_bitmaps (qmp, export, export->bitmaps, node, cancellable, error) &&
+         check_bitmaps (qmp, export, export->merged, node, cancellable, error);
 }

@@ -10,5 +10,9 @@
  * export does not fit. (transfer full) */
 char *varve_daemon_export_node (const char *export_name, size_t index);
 
-bool varve_daemon_export_add (VarveQmp *qmp, const VarveDaemonExport *export, const char *node,
-                              GCancellable *cancellable, GError **error);
+/* Its images, with the bitmaps looked for. */
+bool varve_daemon_export_open (VarveQmp *qmp, const VarveDaemonExport *export, const char *node,
+                               GCancellable *cancellable, GError **error);
+/* The export, of what has been opened. */
+bool varve_daemon_export_publish (VarveQmp *qmp, const VarveDaemonExport *export, const char *node,
+                                  GCancellable *cancellable, GError **error);

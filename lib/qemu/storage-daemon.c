@@ -42,8 +42,8 @@ struct VarveStorageDaemon {
   GSubprocess *process;
   pid_t pid;
   VarveQmp *qmp;
-  int stderr_fd; /* memory file; -1 before the start */
-  char *socket_path;
+  int stderr_fd;     /* memory file; -1 before the start */
+  char *socket_path; /* NULL: nothing is served */
   GHashTable *nodes; /* export name → node name */
   bool writes;       /* has an image open read-write */
   bool ended;        /* quit has run */
@@ -133,7 +133,8 @@ end_process (VarveStorageDaemon *daemon, bool gently)
   }
   if (!varve_storage_daemon_alive (daemon))
     g_subprocess_wait (daemon->process, NULL, NULL);
-  unlink (daemon->socket_path);
+  if (daemon->socket_path)
+    unlink (daemon->socket_path);
   return by_itself;
 }
 
@@ -286,13 +287,16 @@ static bool
 set_up (VarveStorageDaemon *daemon, const VarveDaemonExport *exports, size_t n_exports,
         GCancellable *cancellable, GError **error)
 {
-  if (!start_process (daemon, cancellable, error) || !start_server (daemon, cancellable, error))
+  if (!start_process (daemon, cancellable, error) ||
+      (daemon->socket_path && !start_server (daemon, cancellable, error)))
     return false;
 
   for (size_t i = 0; i < n_exports; i++) {
     const char *node = g_hash_table_lookup (daemon->nodes, exports[i].export_name);
 
-    if (!varve_daemon_export_add (daemon->qmp, &exports[i], node, cancellable, error))
+    if (!varve_daemon_export_open (daemon->qmp, &exports[i], node, cancellable, error) ||
+        (daemon->socket_path &&
+         !varve_daemon_export_publish (daemon->qmp, &exports[i], node, cancellable, error)))
       return false;
   }
   return true;
@@ -326,8 +330,8 @@ varve_storage_daemon_start (const char *directory, const VarveDaemonExport *expo
 
   daemon->stderr_fd = -1;
   daemon->nodes = g_hash_table_new_full (g_str_hash, g_str_equal, g_free, g_free);
-  daemon->socket_path = make_socket_path (directory, error);
-  if (!daemon->socket_path || !check_exports (daemon, exports, n_exports, error) ||
+  daemon->socket_path = directory ? make_socket_path (directory, error) : NULL;
+  if ((directory && !daemon->socket_path) || !check_exports (daemon, exports, n_exports, error) ||
       !set_up (daemon, exports, n_exports, cancellable, error))
     return NULL;
   return g_steal_pointer (&daemon);
@@ -342,6 +346,9 @@ varve_storage_daemon_qmp (VarveStorageDaemon *daemon)
 char *
 varve_storage_daemon_uri (VarveStorageDaemon *daemon, const char *export_name)
 {
+  if (!daemon->socket_path)
+    return NULL;
+
   g_autofree char *name = g_uri_escape_string (export_name, NULL, FALSE);
   g_autofree char *path = g_uri_escape_string (daemon->socket_path, "/", FALSE);
 

@@ -25,6 +25,10 @@ typedef struct {
   const VarveImage *image;
   const char *export_name;    /* "vda" */
   const char *const *bitmaps; /* NULL-terminated bitmap names to export, or NULL */
+  /* One more to export: a temporary one of this name, with what all of @merged (as @bitmaps) have.
+   * NULL: none. */
+  const char *merged_name;
+  const char *const *merged;
   bool writable;
   bool without_backing;  /* open with backing: null, so that only this layer is seen */
   bool allocation_depth; /* offer qemu:allocation-depth */
@@ -39,14 +43,15 @@ typedef struct {
  * images below it "b1-n-<export_name>" and on. Every backing file needs a recorded format
  * (VARVE_ERROR_REFUSED). An image that a running QEMU holds is VARVE_ERROR_BUSY; a bitmap that is
  * not there or is inconsistent is VARVE_ERROR_CHECKPOINT.
- * @directory (private, existing) gets the NBD socket, which is removed at the end. */
+ * @directory (private, existing) gets the NBD socket, which is removed at the end; NULL: nothing is
+ * served, and the monitor is all that there is to the nodes. */
 VarveStorageDaemon *varve_storage_daemon_start (const char *directory,
                                                 const VarveDaemonExport *exports, size_t n_exports,
                                                 GCancellable *cancellable, GError **error);
 
 /* Its monitor, for what the caller wants to ask. Owned by the daemon. */
 VarveQmp *varve_storage_daemon_qmp (VarveStorageDaemon *daemon);
-/* nbd+unix:///NAME?socket=PATH (transfer full) */
+/* nbd+unix:///NAME?socket=PATH (transfer full); NULL where nothing is served */
 char *varve_storage_daemon_uri (VarveStorageDaemon *daemon, const char *export_name);
 /* The node behind an export: "n-<export_name>" where that is a name that QEMU takes for a node (31
  * bytes of letters, digits, - . _), else another. Owned by the daemon; NULL for an unknown export.

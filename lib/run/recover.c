@@ -24,11 +24,12 @@ varve_recover_warn (const VarveEventSink *events, const char *text)
 }
 
 static void
-tell (const VarveEventSink *events, const VarveRecord *record, const char *what)
+tell (const VarveEventSink *events, VarveEventType type, const VarveRecord *record,
+      const char *what)
 {
   g_autofree char *text = g_strdup_printf ("%s session %s of backup %s", what, record->id,
                                            record->backup ? record->backup : "none");
-  VarveEvent event = { .type = VARVE_EVENT_RECOVERED,
+  VarveEvent event = { .type = type,
                        .action = "recover",
                        .domain = record->domain,
                        .backup = record->backup,
@@ -65,7 +66,7 @@ varve_recover_record (const VarveStateDir *state, VarveDomain *domain, const Var
 {
   if (!varve_session_recover (state, domain, record, is_committed, NULL, cancellable, error))
     return false;
-  tell (events, record, "ended");
+  tell (events, VARVE_EVENT_RECOVERED, record, "ended");
   return true;
 }
 
@@ -174,7 +175,7 @@ visit (const VarveStateDir *state, const char *id, bool dry_run, const VarveEven
     return true;
   record = varve_record_load (state, id, &error);
   if (record != NULL && dry_run) {
-    tell (events, record, "would end");
+    tell (events, VARVE_EVENT_NOTE, record, "would end");
     return true;
   }
   if (record != NULL && recover_one (state, record, events, cancellable, &error))

@@ -188,6 +188,58 @@ varve_domain_checkpoint_remove (VarveDomain *domain, const char *name, GCancella
 }
 
 bool
+varve_domain_checkpoint_add (VarveDomain *domain, const char *name, const char *description,
+                             GPtrArray *disks, GCancellable *cancellable, GError **error)
+{
+  if (!domain->ops->checkpoint_add)
+    return unsupported (domain, "add a checkpoint without a backup", error);
+  return named (domain,
+                domain->ops->checkpoint_add (domain, name, description, disks, cancellable, error),
+                error);
+}
+
+bool
+varve_domain_checkpoint_merge (VarveDomain *domain, const char *into, GPtrArray *from,
+                               GCancellable *cancellable, GError **error)
+{
+  if (!domain->ops->checkpoint_merge)
+    return unsupported (domain, "merge checkpoints", error);
+  return named (domain, domain->ops->checkpoint_merge (domain, into, from, cancellable, error),
+                error);
+}
+
+bool
+varve_domain_checkpoint_redefine (VarveDomain *domain, const char *name, const char *description,
+                                  int64_t created, GPtrArray *disks, GCancellable *cancellable,
+                                  GError **error)
+{
+  return !domain->ops->checkpoint_redefine ||
+         named (domain,
+                domain->ops->checkpoint_redefine (domain, name, description, created, disks,
+                                                  cancellable, error),
+                error);
+}
+
+bool
+varve_domain_checkpoint_forget (VarveDomain *domain, const char *name, GCancellable *cancellable,
+                                GError **error)
+{
+  return !domain->ops->checkpoint_forget ||
+         named (domain, domain->ops->checkpoint_forget (domain, name, cancellable, error), error);
+}
+
+bool
+varve_domain_checkpoint_metadata (VarveDomain *domain, GPtrArray **out, GCancellable *cancellable,
+                                  GError **error)
+{
+  if (domain->ops->checkpoint_metadata)
+    return named (domain, domain->ops->checkpoint_metadata (domain, out, cancellable, error),
+                  error);
+  *out = g_ptr_array_new_with_free_func ((GDestroyNotify)varve_checkpoint_metadata_free);
+  return true;
+}
+
+bool
 varve_snapshot_endpoint (VarveSnapshot *snapshot, const char *disk, VarveEndpoint *out,
                          GCancellable *cancellable, GError **error)
 {

@@ -56,6 +56,37 @@ typedef struct {
   /* From all disks that have it, in one step where the hypervisor can, metadata too; reads back
    * that it is gone. One that is not there is no error. */
   bool (*checkpoint_remove) (VarveDomain *, const char *name, GCancellable *, GError **);
+  /* A recording bitmap of this name on each of @disks (char *), at one instant, and read back:
+   * stored where the disk can, else one that dies with QEMU, which VarveDisk tells beforehand and
+   * VarveBitmap afterwards. Where the hypervisor keeps records, one with @description (may be NULL).
+   * A name that one of the disks has already is VARVE_ERROR_EXISTS, a disk that can have no bitmap
+   * at all VARVE_ERROR_REFUSED. On failure nothing of it is left. */
+  bool (*checkpoint_add) (VarveDomain *, const char *name, const char *description,
+                          GPtrArray *disks, GCancellable *, GError **);
+  /* On every disk that has it, @into gets what the bitmaps @from (char *, oldest first) have, and
+   * records from that instant on; then @from are removed from all disks, records too. One
+   * transaction where the hypervisor has them.
+   *
+   * No change is lost that any bitmap knows of: where @into does not record yet, all of @from must
+   * be there and sound, and whatever else the disk has is merged as well (and stays), as it may
+   * know of a time that @from leave out. Where nothing at all records on a disk, what was written
+   * since the newest was disabled is known to nobody: that is the caller's to see in VarveBitmap.
+   *
+   * Where @into records, a bitmap of @from that is broken or not there (as after a merge that was
+   * cut off) is no error. @into nowhere: VARVE_ERROR_NOT_FOUND; a disk that has one of @from but not
+   * @into, or one of which the above does not hold: VARVE_ERROR_CHECKPOINT, before anything is done. */
+  bool (*checkpoint_merge) (VarveDomain *, const char *into, GPtrArray *from, GCancellable *,
+                            GError **);
+  /* The hypervisor's own record of the checkpoint, made or replaced, for bitmaps that are there on
+   * @disks (char *): one that is not is VARVE_ERROR_CHECKPOINT. Does nothing where no records are
+   * kept (bare QEMU, images). */
+  bool (*checkpoint_redefine) (VarveDomain *, const char *name, const char *description,
+                               int64_t created, GPtrArray *disks, GCancellable *, GError **);
+  /* The record alone goes, the bitmaps stay. One that is not there is no error. */
+  bool (*checkpoint_forget) (VarveDomain *, const char *name, GCancellable *, GError **);
+  /* The hypervisor's records, of VarveCheckpointMetadata, by creation time and then by name; empty
+   * where none are kept. What it says is not compared with bitmaps. */
+  bool (*checkpoint_metadata) (VarveDomain *, GPtrArray **out, GCancellable *, GError **);
 
   /* Resumes a guest that QEMU paused for an I/O error. */
   bool (*resume) (VarveDomain *, GCancellable *, GError **);
@@ -95,7 +126,7 @@ void varve_snapshot_free (VarveSnapshot *snapshot);
 char *varve_domain_uuid_from_name (const char *name);
 
 /* Thin wrappers: each calls the op, and prefixes the error with "Domain 'NAME': " where it is not
- * there. */
+ * there. A driver that keeps no records of checkpoints leaves the ops for them NULL. */
 bool varve_domain_inventory (VarveDomain *, GPtrArray **out, GCancellable *, GError **);
 bool varve_domain_bitmaps (VarveDomain *, GPtrArray **out, GCancellable *, GError **);
 bool varve_domain_state (VarveDomain *, VarveDomainState *out, GCancellable *, GError **);
@@ -111,6 +142,15 @@ bool varve_domain_attach (VarveDomain *, const VarveStart *, VarveSnapshot **out
                           GError **);
 bool varve_domain_resume (VarveDomain *, GCancellable *, GError **);
 bool varve_domain_checkpoint_remove (VarveDomain *, const char *name, GCancellable *, GError **);
+bool varve_domain_checkpoint_add (VarveDomain *, const char *name, const char *description,
+                                  GPtrArray *disks, GCancellable *, GError **);
+bool varve_domain_checkpoint_merge (VarveDomain *, const char *into, GPtrArray *from,
+                                    GCancellable *, GError **);
+bool varve_domain_checkpoint_redefine (VarveDomain *, const char *name, const char *description,
+                                       int64_t created, GPtrArray *disks, GCancellable *,
+                                       GError **);
+bool varve_domain_checkpoint_forget (VarveDomain *, const char *name, GCancellable *, GError **);
+bool varve_domain_checkpoint_metadata (VarveDomain *, GPtrArray **out, GCancellable *, GError **);
 bool varve_snapshot_endpoint (VarveSnapshot *, const char *disk, VarveEndpoint *out, GCancellable *,
                               GError **);
 bool varve_snapshot_poll (VarveSnapshot *, VarveSnapshotStatus *out, GCancellable *, GError **);

@@ -49,6 +49,27 @@ varve_bitmap_free (VarveBitmap *bitmap)
   g_free (bitmap);
 }
 
+VarveCheckpointMetadata *
+varve_checkpoint_metadata_new (const char *name)
+{
+  VarveCheckpointMetadata *metadata = g_new0 (VarveCheckpointMetadata, 1);
+
+  metadata->name = g_strdup (name);
+  metadata->disks = g_ptr_array_new_with_free_func (g_free);
+  return metadata;
+}
+
+void
+varve_checkpoint_metadata_free (VarveCheckpointMetadata *metadata)
+{
+  if (!metadata)
+    return;
+  g_free (metadata->name);
+  g_free (metadata->description);
+  g_ptr_array_unref (metadata->disks);
+  g_free (metadata);
+}
+
 VarveDisk *
 varve_disk_find (GPtrArray *disks, const char *name)
 {
@@ -73,6 +94,18 @@ varve_bitmap_find (GPtrArray *bitmaps, const char *disk, const char *name)
   return NULL;
 }
 
+VarveCheckpointMetadata *
+varve_checkpoint_metadata_find (GPtrArray *metadata, const char *name)
+{
+  for (guint i = 0; i < metadata->len; i++) {
+    VarveCheckpointMetadata *found = g_ptr_array_index (metadata, i);
+
+    if (g_str_equal (found->name, name))
+      return found;
+  }
+  return NULL;
+}
+
 static void
 start_disk_free (gpointer data)
 {
@@ -80,6 +113,7 @@ start_disk_free (gpointer data)
 
   g_free (disk->disk);
   g_free (disk->since);
+  g_clear_pointer (&disk->since_also, g_ptr_array_unref);
   g_free (disk->scratch);
   g_free (disk);
 }
@@ -109,6 +143,8 @@ varve_start_copy (const VarveStart *start)
     VarveStartDisk *to = varve_start_add_disk (copy, from->disk);
 
     to->since = g_strdup (from->since);
+    for (guint j = 0; from->since_also && j < from->since_also->len; j++)
+      varve_start_disk_also (to, g_ptr_array_index (from->since_also, j));
     to->checkpoint = from->checkpoint;
     to->transient = from->transient;
     to->scratch = g_strdup (from->scratch);
@@ -137,6 +173,14 @@ varve_start_add_disk (VarveStart *start, const char *disk)
   added->disk = g_strdup (disk);
   g_ptr_array_add (start->disks, added);
   return added;
+}
+
+void
+varve_start_disk_also (VarveStartDisk *disk, const char *bitmap)
+{
+  if (!disk->since_also)
+    disk->since_also = g_ptr_array_new_with_free_func (g_free);
+  g_ptr_array_add (disk->since_also, g_strdup (bitmap));
 }
 
 VarveStartDisk *

@@ -47,9 +47,21 @@ VarveDisk *varve_disk_new (const char *name);
 void varve_disk_free (VarveDisk *disk);
 VarveBitmap *varve_bitmap_new (const char *disk, const char *name);
 void varve_bitmap_free (VarveBitmap *bitmap);
+/* What a hypervisor has on record of a checkpoint, besides the bitmaps themselves. */
+typedef struct {
+  char *name;
+  char *description; /* or NULL */
+  int64_t created;   /* unix seconds; 0: not stated */
+  GPtrArray *disks;  /* of char *: those that the record says to have a bitmap of this name */
+} VarveCheckpointMetadata;
+
+VarveCheckpointMetadata *varve_checkpoint_metadata_new (const char *name);
+void varve_checkpoint_metadata_free (VarveCheckpointMetadata *metadata);
+
 /* NULL when there is none. */
 VarveDisk *varve_disk_find (GPtrArray *disks, const char *name);
 VarveBitmap *varve_bitmap_find (GPtrArray *bitmaps, const char *disk, const char *name);
+VarveCheckpointMetadata *varve_checkpoint_metadata_find (GPtrArray *metadata, const char *name);
 
 typedef enum { VARVE_PAUSE_BRIEF, VARVE_PAUSE_NEVER } VarvePause;
 
@@ -64,7 +76,10 @@ typedef struct {
 
 typedef struct {
   char *disk;
-  char *since;     /* bitmap to freeze and read by; NULL: read everything */
+  char *since; /* bitmap to freeze and read by; NULL: read everything */
+  /* Of char *, or NULL: further bitmaps, merged into the frozen map. For chains of the older kind,
+   * in which the older bitmaps are disabled and only the newest records. */
+  GPtrArray *since_also;
   bool checkpoint; /* add the start's checkpoint to this disk */
   bool transient;  /* … as a bitmap that is not stored (raw disks) */
   char *scratch;   /* path of the scratch image, not yet existing; NULL: the driver needs none */
@@ -86,6 +101,8 @@ VarveStart *varve_start_copy (const VarveStart *start);
 void varve_start_free (VarveStart *start);
 VarveStartDisk *varve_start_add_disk (VarveStart *start, const char *disk);
 VarveStartDisk *varve_start_find_disk (const VarveStart *start, const char *disk);
+/* Adds to the disk's since_also, which is made where there is none. */
+void varve_start_disk_also (VarveStartDisk *disk, const char *bitmap);
 
 /* What `check` found: how it will be done, which promises are weaker than the best and why, and
  * which disks are refused ("disk: reason and the way round"). */
@@ -128,6 +145,7 @@ void varve_snapshot_status_clear (VarveSnapshotStatus *status);
 
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (VarveDisk, varve_disk_free)
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (VarveBitmap, varve_bitmap_free)
+G_DEFINE_AUTOPTR_CLEANUP_FUNC (VarveCheckpointMetadata, varve_checkpoint_metadata_free)
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (VarveStart, varve_start_free)
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (VarveStartReport, varve_start_report_free)
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (VarveEndpoint, varve_endpoint_clear)

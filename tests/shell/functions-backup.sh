@@ -45,6 +45,17 @@ ended_or_stopped ()
   esac
 }
 
+# A process that was killed is a zombie before all of its threads are gone, and until then its parent is told that it
+# lives.
+has_ended ()
+{
+  case "$(process_state "$1")" in
+  '') return 0 ;;
+  Z) [ "$(ls "/proc/$1/task" 2> /dev/null | wc -l)" -le 1 ] ;;
+  *) return 1 ;;
+  esac
+}
+
 # start_backup_until POINT: begins a backup in the background that stops itself at the failure point; $backup_pid. Its
 # guard, if $guard is set to '', would kill it for that after two seconds; so there is none by default.
 # Where $backup_job is set, it is that document that is run.
@@ -108,6 +119,12 @@ proved_backup ()
 assert_decision ()
 {
   varve show --from "images:$store" "$(newest_backup)" > "$tmp/show.log"
+  assert_shown_decision "$@"
+}
+
+# Of the backup that $tmp/show.log shows.
+assert_shown_decision ()
+{
   if ! grep -A 1 "^$1: " "$tmp/show.log" | grep -qE "^  $2: ${3:-}"; then
     cat "$tmp/show.log" >&2
     fail "disk $1 was not backed up as: $2 ${3:-}"
@@ -165,14 +182,5 @@ assert_nothing_left ()
 # qemu_names: nodes, exports, jobs and bitmaps of the bare QEMU, for comparing before and after.
 qemu_names ()
 {
-  python3 - "$shell_dir/qmp.py" "$qmp_test" << 'EOF'
-import json, subprocess, sys
-def ask(command):
-    return json.loads(subprocess.check_output([sys.argv[1], sys.argv[2], command]))
-nodes = ask("query-named-block-nodes")
-print("nodes", sorted(n["node-name"] for n in nodes if not n["node-name"].startswith("#block")))
-print("bitmaps", sorted((n["node-name"], b.get("name", "")) for n in nodes for b in n.get("dirty-bitmaps", [])))
-print("exports", sorted(e["id"] for e in ask("query-block-exports")))
-print("jobs", sorted(j["id"] for j in ask("query-jobs")))
-EOF
+  "$shell_dir/qmp.py" "$qmp_test" --names
 }

@@ -6,6 +6,7 @@
 usage: qmp.py SOCKET COMMAND [ARGUMENTS-AS-JSON]
        qmp.py SOCKET --hmp LINE...      lines for the human monitor, in turn
        qmp.py SOCKET --wait EVENT
+       qmp.py SOCKET --names            nodes, bitmaps, exports and jobs, for comparing before and after
 
 Prints what the command returned as JSON (a string plainly); an error goes to stderr, status 1.
 """
@@ -36,6 +37,16 @@ def execute(stream, command, arguments):
         return reply["return"]
 
 
+def names(stream):
+    def ask(command):
+        return execute(stream, command, {})
+    nodes = ask("query-named-block-nodes")
+    print("nodes", sorted(n["node-name"] for n in nodes if not n["node-name"].startswith("#block")))
+    print("bitmaps", sorted((n["node-name"], b.get("name", "")) for n in nodes for b in n.get("dirty-bitmaps", [])))
+    print("exports", sorted(e["id"] for e in ask("query-block-exports")))
+    print("jobs", sorted(j["id"] for j in ask("query-jobs")))
+
+
 def main():
     if len(sys.argv) < 3:
         sys.exit(__doc__)
@@ -48,6 +59,9 @@ def main():
     if sys.argv[2] == "--wait":
         while receive(stream).get("event") != sys.argv[3]:
             pass
+        return
+    if sys.argv[2] == "--names":
+        names(stream)
         return
     if sys.argv[2] == "--hmp":
         for line in sys.argv[3:]:

@@ -47,7 +47,9 @@ for manifest in "$store"/*/*/manifest.xml; do
   xmllint --noout --relaxng "$srcdir/xml-schemas/backup.rng" "$manifest"
 done
 
-# The store may be moved.
-mv "$store" "$tmp/elsewhere"
-store=$tmp/elsewhere
-assert_all_exact
+# The store may be moved. (Under valgrind nothing would be seen in it that has not been seen.)
+if [ -z "${VARVE_VALGRIND:-}" ]; then
+  mv "$store" "$tmp/elsewhere"
+  store=$tmp/elsewhere
+  assert_all_exact
+fi

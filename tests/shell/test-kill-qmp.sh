@@ -11,8 +11,8 @@ requires_guest
 requires qemu-storage-daemon
 
 disk_files=(vda="$tmp/a.qcow2" vdb="$tmp/b.qcow2")
-make_disk "$tmp/a.qcow2" 64M
-make_disk "$tmp/b.qcow2" 64M
+make_disk "$tmp/a.qcow2" 24M
+make_disk "$tmp/b.qcow2" 24M
 if [ "$1" = filter ]; then
   points=$(failure_points session store copy qmp-start qmp-end run)
   least=28
@@ -63,7 +63,7 @@ prepare_point ()
 {
   options=()
   if [ "$1" = copy-tick ]; then
-    guest fill vda offset=32M length=6M "seed=$RANDOM" > "$tmp/fill.log"
+    guest fill vda offset=8M length=6M "seed=$RANDOM" > "$tmp/fill.log"
     options=(--speed 2M)
   fi
 }
@@ -142,7 +142,6 @@ fi
 
 guest stop
 assert_guest_unhurt
-restore_numbers
-assert_all_exact
+prove_list 20
 assert_qemu_clean 2
 assert_equal "$(ls "$TMPDIR")" '' "what is left of temporary files"

@@ -371,3 +371,91 @@ guest_write (VarveQmp *qmp, const char *disk, unsigned pattern, uint64_t offset)
   g_assert_no_error (error);
   g_assert_cmpstr (json_node_get_string (reply), ==, "");
 }
+
+/* --- bitmaps ---------------------------------------------------------------------------------- */
+
+static inline char *
+describe_bitmap (const VarveBitmap *bitmap)
+{
+  const char *state = bitmap->inconsistent ? "inconsistent"
+                      : bitmap->recording  ? "recording"
+                                           : "disabled";
+  g_autofree char *dirty = bitmap->dirty == UINT64_MAX
+                               ? g_strdup ("?")
+                               : g_strdup_printf ("%" G_GUINT64_FORMAT, bitmap->dirty / BLOCK);
+
+  return g_strdup_printf ("%s %s %s %s%s\n", bitmap->disk, bitmap->name, state, dirty,
+                          bitmap->persistent ? "" : " transient");
+}
+
+/* All bitmaps, sorted, are lines of "DISK NAME STATE DIRTY-BLOCKS[ transient]". */
+static inline void
+assert_bitmaps (VarveDomain *domain, const char *expected)
+{
+  g_autoptr (GPtrArray) bitmaps = NULL;
+  g_autoptr (GPtrArray) lines = g_ptr_array_new_with_free_func (g_free);
+  g_autoptr (GError) error = NULL;
+
+  varve_domain_bitmaps (domain, &bitmaps, NULL, &error);
+  g_assert_no_error (error);
+  for (guint i = 0; i < bitmaps->len; i++)
+    g_ptr_array_add (lines, describe_bitmap (g_ptr_array_index (bitmaps, i)));
+  g_ptr_array_sort (lines, compare_lines);
+  g_ptr_array_add (lines, NULL);
+  g_autofree char *found = g_strjoinv ("", (char **)lines->pdata);
+  g_assert_cmpstr (found, ==, expected);
+}
+
+/* Words between spaces. (transfer full) */
+static inline GPtrArray *
+words_of (const char *text)
+{
+  GPtrArray *words = g_ptr_array_new_with_free_func (g_free);
+  g_auto (GStrv) parts = g_strsplit (text, " ", -1);
+
+  for (size_t i = 0; parts[i]; i++)
+    g_ptr_array_add (words, g_strdup (parts[i]));
+  return words;
+}
+
+static inline void
+add_checkpoint (VarveDomain *domain, const char *name, const char *disks)
+{
+  g_autoptr (GPtrArray) words = words_of (disks);
+  g_autoptr (GError) error = NULL;
+
+  varve_domain_checkpoint_add (domain, name, NULL, words, NULL, &error);
+  g_assert_no_error (error);
+}
+
+static inline void
+add_fails (VarveDomain *domain, const char *name, const char *disks, int code)
+{
+  g_autoptr (GPtrArray) words = words_of (disks);
+  g_autoptr (GError) error = NULL;
+
+  g_assert_false (varve_domain_checkpoint_add (domain, name, NULL, words, NULL, &error));
+  g_test_message ("%s", error->message);
+  g_assert_cmpint (error->code, ==, code);
+}
+
+static inline void
+merge_checkpoints (VarveDomain *domain, const char *into, const char *from)
+{
+  g_autoptr (GPtrArray) words = words_of (from);
+  g_autoptr (GError) error = NULL;
+
+  varve_domain_checkpoint_merge (domain, into, words, NULL, &error);
+  g_assert_no_error (error);
+}
+
+static inline void
+merge_fails (VarveDomain *domain, const char *into, const char *from, int code)
+{
+  g_autoptr (GPtrArray) words = words_of (from);
+  g_autoptr (GError) error = NULL;
+
+  g_assert_false (varve_domain_checkpoint_merge (domain, into, words, NULL, &error));
+  g_test_message ("%s", error->message);
+  g_assert_cmpint (error->code, ==, code);
+}

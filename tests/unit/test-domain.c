@@ -57,6 +57,8 @@ test_start (void)
   start->policy.scratch_limit = 5;
   disk->since = g_strdup ("OLD");
   disk->scratch = g_strdup ("/s");
+  varve_start_disk_also (disk, "OLDER");
+  varve_start_disk_also (disk, "OLDEST");
   disk->checkpoint = disk->transient = true;
 
   g_autoptr (VarveStart) copy = varve_start_copy (start);
@@ -68,6 +70,9 @@ test_start (void)
   g_assert_true (found != disk);
   g_assert_cmpstr (found->since, ==, "OLD");
   g_assert_cmpstr (found->scratch, ==, "/s");
+  g_assert_true (found->since_also != disk->since_also);
+  g_assert_cmpuint (found->since_also->len, ==, 2);
+  g_assert_cmpstr (found->since_also->pdata[1], ==, "OLDEST");
   g_assert_true (found->checkpoint && found->transient);
   g_assert_null (varve_start_find_disk (copy, "vdb"));
 }
@@ -139,6 +144,98 @@ test_fake (void)
                 "start, start, bitmaps, finish, end cut, end, checkpoint_remove CK, bitmaps");
 }
 
+static GPtrArray *
+names (const char *first, const char *second)
+{
+  GPtrArray *array = g_ptr_array_new_with_free_func (g_free);
+
+  g_ptr_array_add (array, g_strdup (first));
+  if (second)
+    g_ptr_array_add (array, g_strdup (second));
+  return array;
+}
+
+/* What records the hypervisor has, as "NAME:DISK DISK;…". */
+static void
+assert_metadata (VarveDomain *domain, const char *expected)
+{
+  g_autoptr (GPtrArray) metadata = NULL;
+  g_autoptr (GString) found = g_string_new (NULL);
+  g_autoptr (GError) error = NULL;
+
+  varve_domain_checkpoint_metadata (domain, &metadata, NULL, &error);
+  g_assert_no_error (error);
+  for (guint i = 0; i < metadata->len; i++) {
+    const VarveCheckpointMetadata *record = g_ptr_array_index (metadata, i);
+
+    g_ptr_array_add (record->disks, NULL);
+    g_autofree char *disks = g_strjoinv (" ", (char **)record->disks->pdata);
+    g_string_append_printf (found, "%s:%s;", record->name, disks);
+  }
+  g_assert_cmpstr (found->str, ==, expected);
+}
+
+static void
+test_fake_checkpoints (void)
+{
+  g_autoptr (VarveDomain) domain = varve_fake_domain_new ("vm1");
+  g_autoptr (GPtrArray) both = names ("vda", "vdb");
+  g_autoptr (GPtrArray) vda = names ("vda", NULL);
+  g_autoptr (GPtrArray) newer = names ("C2", NULL);
+  g_autoptr (GPtrArray) bitmaps = NULL;
+  g_autoptr (GError) error = NULL;
+
+  varve_fake_add_disk (domain, "vda");
+  varve_fake_add_disk (domain, "vdb");
+  g_assert_true (varve_domain_checkpoint_add (domain, "C0", NULL, vda, NULL, &error));
+  assert_metadata (domain, "");
+  varve_fake_keep_metadata (domain);
+  g_assert_true (varve_domain_checkpoint_add (domain, "C1", "first", both, NULL, &error));
+  g_assert_true (varve_domain_checkpoint_add (domain, "C2", NULL, both, NULL, &error));
+  g_assert_false (varve_domain_checkpoint_add (domain, "C2", NULL, both, NULL, &error));
+  g_assert_error (error, VARVE_ERROR, VARVE_ERROR_EXISTS);
+  g_clear_error (&error);
+  assert_metadata (domain, "C1:vda vdb;C2:vda vdb;");
+  g_assert_true (varve_domain_checkpoint_merge (domain, "C1", newer, NULL, &error));
+  assert_metadata (domain, "C1:vda vdb;");
+  g_assert_true (varve_domain_checkpoint_forget (domain, "C1", NULL, &error));
+  assert_metadata (domain, "");
+  g_assert_true (varve_domain_checkpoint_redefine (domain, "C1", "again", 7, both, NULL, &error));
+  assert_metadata (domain, "C1:vda vdb;");
+  g_assert_false (varve_domain_checkpoint_redefine (domain, "C2", NULL, 7, both, NULL, &error));
+  g_assert_error (error, VARVE_ERROR, VARVE_ERROR_CHECKPOINT);
+  g_clear_error (&error);
+  g_assert_true (varve_domain_checkpoint_remove (domain, "C1", NULL, &error));
+  assert_metadata (domain, "");
+  g_assert_true (varve_domain_bitmaps (domain, &bitmaps, NULL, &error));
+  g_assert_cmpuint (bitmaps->len, ==, 1);
+}
+
+/* A driver that keeps no records says so by having none; one that cannot merge fails. */
+static void
+test_left_out_ops (void)
+{
+  g_autoptr (VarveDomain) domain = varve_fake_domain_new ("vm1");
+  g_autoptr (GPtrArray) vda = names ("vda", NULL);
+  g_autoptr (GError) error = NULL;
+  VarveDomainOps mute = *domain->ops;
+
+  mute.checkpoint_metadata = NULL;
+  mute.checkpoint_redefine = NULL;
+  mute.checkpoint_forget = NULL;
+  mute.checkpoint_merge = NULL;
+  mute.checkpoint_add = NULL;
+  domain->ops = &mute;
+  assert_metadata (domain, "");
+  g_assert_true (varve_domain_checkpoint_redefine (domain, "C", NULL, 0, vda, NULL, &error));
+  g_assert_true (varve_domain_checkpoint_forget (domain, "C", NULL, &error));
+  g_assert_false (varve_domain_checkpoint_add (domain, "C", NULL, vda, NULL, &error));
+  g_assert_error (error, VARVE_ERROR, VARVE_ERROR_UNSUPPORTED);
+  g_clear_error (&error);
+  g_assert_false (varve_domain_checkpoint_merge (domain, "C", vda, NULL, &error));
+  g_assert_error (error, VARVE_ERROR, VARVE_ERROR_UNSUPPORTED);
+}
+
 int
 main (int argc, char **argv)
 {
@@ -148,5 +245,7 @@ main (int argc, char **argv)
   g_test_add_func ("/domain/start", test_start);
   g_test_add_func ("/domain/named-errors", test_named_errors);
   g_test_add_func ("/domain/fake", test_fake);
+  g_test_add_func ("/domain/fake-checkpoints", test_fake_checkpoints);
+  g_test_add_func ("/domain/left-out-ops", test_left_out_ops);
   return g_test_run ();
 }

@@ -361,6 +361,53 @@ test_bitmap_refused (Fixture *fixture, gconstpointer data)
   assert_no_start (fixture, &export, VARVE_ERROR_CHECKPOINT, "inconsistent");
 }
 
+/* What several bitmaps have, in one that the image never gets, as it is open read-only. */
+static void
+test_merged (Fixture *fixture, gconstpointer data)
+{
+  const char *merged[] = { "since", "later", NULL };
+  g_autoptr (VarveImage) base = image_at (fixture, "base", "qcow2");
+  g_autoptr (VarveImage) top = image_at (fixture, "top", "qcow2");
+  VarveDaemonExport export = { .image = top, .export_name = "vda", .merged_name = "both" };
+  g_autoptr (GError) error = NULL;
+
+  make_chain (base, top);
+  export.merged = merged;
+  assert_no_start (fixture, &export, VARVE_ERROR_CHECKPOINT, "has no bitmap 'later'");
+  g_assert_true (varve_image_bitmap_add (top, "later", 65536, NULL, &error));
+  g_assert_no_error (error);
+  run ("qemu-img", "bitmap", "--disable", top->path, "since");
+  write_pattern (top, "write -P 3 3M 64k");
+
+  g_autoptr (VarveStorageDaemon) daemon = start (fixture, &export, 1);
+  g_autofree char *map = map_of (daemon, "vda", "qemu:dirty-bitmap:both");
+  g_assert_nonnull (strstr (map, "{ \"offset\": 2097152, \"length\": 65536, \"type\": 1"));
+  g_assert_nonnull (strstr (map, "{ \"offset\": 3145728, \"length\": 65536, \"type\": 1"));
+  quit (daemon);
+  g_autoptr (VarveImageInfo) info = varve_image_info (top, false, NULL, &error);
+  g_assert_no_error (error);
+  g_assert_cmpuint (info->bitmaps->len, ==, 2);
+}
+
+/* Nodes to be asked for, and no server. */
+static void
+test_nothing_served (Fixture *fixture, gconstpointer data)
+{
+  g_autoptr (VarveImage) image = image_at (fixture, "image", "qcow2");
+  VarveDaemonExport export = { .image = image, .export_name = "vda" };
+  g_autoptr (GError) error = NULL;
+
+  create (image, NULL);
+  g_autoptr (VarveStorageDaemon) daemon =
+      varve_storage_daemon_start (NULL, &export, 1, NULL, &error);
+  g_assert_no_error (error);
+  g_assert_null (varve_storage_daemon_uri (daemon, "vda"));
+  g_assert_cmpstr (varve_storage_daemon_node (daemon, "vda"), ==, "n-vda");
+  g_assert_false (
+      varve_qmp_run (varve_storage_daemon_qmp (daemon), "nbd-server-stop", NULL, NULL, &error));
+  quit (daemon);
+}
+
 static void
 test_locked (Fixture *fixture, gconstpointer data)
 {
@@ -550,6 +597,8 @@ main (int argc, char **argv)
   ADD ("images-refused", NULL, test_images_refused);
   ADD ("unrecorded-format", NULL, test_unrecorded_format);
   ADD ("bitmap-refused", NULL, test_bitmap_refused);
+  ADD ("merged", NULL, test_merged);
+  ADD ("nothing-served", NULL, test_nothing_served);
   ADD ("locked", NULL, test_locked);
   ADD ("writable", NULL, test_writable);
   ADD ("killed", NULL, test_killed);

@@ -4,25 +4,14 @@
 /* The scripted driver. Each op first writes down that it was called, then fails if it was told to,
  * and only then does its part on plain arrays. */
 #include "config.h"
-#include "virt/fake/fake.h"
+#include "virt/fake/fake-private.h"
 
 typedef struct {
   VarveError code;
   unsigned times;
 } Failure;
 
-typedef struct {
-  VarveDomain base;
-  GPtrArray *disks;     /* of VarveDisk */
-  GPtrArray *bitmaps;   /* of VarveBitmap */
-  GPtrArray *calls;     /* of char *, NULL-terminated */
-  GHashTable *failures; /* op → Failure */
-  GHashTable *uris;     /* disk → URI */
-  GPtrArray *sessions;  /* of char *: started, not ended */
-  VarveDomainState state;
-  VarveSnapshotState snapshot_state;
-  uint64_t scratch_used;
-} Fake;
+typedef VarveFake Fake;
 
 static const VarveDomainOps fake_ops;
 
@@ -70,6 +59,7 @@ varve_fake_domain_new (const char *name)
   fake->failures = g_hash_table_new_full (g_str_hash, g_str_equal, g_free, g_free);
   fake->uris = g_hash_table_new_full (g_str_hash, g_str_equal, g_free, g_free);
   fake->sessions = g_ptr_array_new_with_free_func (g_free);
+  fake->metadata = g_ptr_array_new_with_free_func ((GDestroyNotify)varve_checkpoint_metadata_free);
   fake->state = VARVE_DOMAIN_RUNNING;
   return &fake->base;
 }
@@ -85,6 +75,7 @@ fake_free (VarveDomain *base)
   g_hash_table_unref (fake->failures);
   g_hash_table_unref (fake->uris);
   g_ptr_array_unref (fake->sessions);
+  g_ptr_array_unref (fake->metadata);
   g_free (base->uri);
   g_free (base->name);
   g_free (base->uuid);
@@ -141,6 +132,18 @@ varve_fake_set_scratch_used (VarveDomain *domain, uint64_t bytes)
 }
 
 void
+varve_fake_keep_metadata (VarveDomain *domain)
+{
+  ((Fake *)domain)->keeps_metadata = true;
+}
+
+VarveCheckpointMetadata *
+varve_fake_add_metadata (VarveDomain *domain, const char *name, const char *disk)
+{
+  return varve_fake_note ((Fake *)domain, name, NULL, disk);
+}
+
+void
 varve_fake_fail (VarveDomain *domain, const char *op, VarveError code, unsigned times)
 {
   Failure *failure = g_new0 (Failure, 1);
@@ -164,9 +167,9 @@ varve_fake_snapshots (VarveDomain *domain)
 
 /* --- the ops ---------------------------------------------------------------------------------- */
 
-static bool
-enter (VarveDomain *base, const char *op, const char *argument, GCancellable *cancellable,
-       GError **error)
+bool
+varve_fake_enter (VarveDomain *base, const char *op, const char *argument,
+                  GCancellable *cancellable, GError **error)
 {
   Fake *fake = (Fake *)base;
   Failure *failure = g_hash_table_lookup (fake->failures, op);
@@ -187,7 +190,7 @@ fake_inventory (VarveDomain *base, GPtrArray **out, GCancellable *cancellable, G
 {
   Fake *fake = (Fake *)base;
 
-  if (!enter (base, "inventory", NULL, cancellable, error))
+  if (!varve_fake_enter (base, "inventory", NULL, cancellable, error))
     return false;
   *out = g_ptr_array_new_with_free_func ((GDestroyNotify)varve_disk_free);
   for (guint i = 0; i < fake->disks->len; i++)
@@ -200,7 +203,7 @@ fake_bitmaps (VarveDomain *base, GPtrArray **out, GCancellable *cancellable, GEr
 {
   Fake *fake = (Fake *)base;
 
-  if (!enter (base, "bitmaps", NULL, cancellable, error))
+  if (!varve_fake_enter (base, "bitmaps", NULL, cancellable, error))
     return false;
   *out = g_ptr_array_new_with_free_func ((GDestroyNotify)varve_bitmap_free);
   for (guint i = 0; i < fake->bitmaps->len; i++)
@@ -212,19 +215,19 @@ static bool
 fake_state (VarveDomain *base, VarveDomainState *out, GCancellable *cancellable, GError **error)
 {
   *out = ((Fake *)base)->state;
-  return enter (base, "state", NULL, cancellable, error);
+  return varve_fake_enter (base, "state", NULL, cancellable, error);
 }
 
 static bool
 fake_freeze (VarveDomain *base, unsigned timeout_s, GCancellable *cancellable, GError **error)
 {
-  return enter (base, "freeze", NULL, cancellable, error);
+  return varve_fake_enter (base, "freeze", NULL, cancellable, error);
 }
 
 static bool
 fake_thaw (VarveDomain *base, GCancellable *cancellable, GError **error)
 {
-  return enter (base, "thaw", NULL, cancellable, error);
+  return varve_fake_enter (base, "thaw", NULL, cancellable, error);
 }
 
 static bool
@@ -234,7 +237,7 @@ fake_domain_xml (VarveDomain *base, char **out_xml, GBytes **out_nvram, char **o
   *out_xml = NULL;
   *out_nvram = NULL;
   *out_why_not = g_strdup ("A fake domain has no XML.");
-  return enter (base, "domain_xml", NULL, cancellable, error);
+  return varve_fake_enter (base, "domain_xml", NULL, cancellable, error);
 }
 
 static bool
@@ -243,7 +246,7 @@ fake_check (VarveDomain *base, const VarveStart *start, VarveStartReport **out,
 {
   Fake *fake = (Fake *)base;
 
-  if (!enter (base, "check", NULL, cancellable, error))
+  if (!varve_fake_enter (base, "check", NULL, cancellable, error))
     return false;
   *out = varve_start_report_new ();
   (*out)->strategy = g_strdup ("fake");
@@ -261,7 +264,7 @@ static bool
 fake_attach (VarveDomain *base, const VarveStart *start, VarveSnapshot **out,
              GCancellable *cancellable, GError **error)
 {
-  if (!enter (base, "attach", start->session, cancellable, error))
+  if (!varve_fake_enter (base, "attach", start->session, cancellable, error))
     return false;
   *out = g_new0 (VarveSnapshot, 1);
   (*out)->domain = base;
@@ -277,13 +280,15 @@ fake_start (VarveDomain *base, const VarveStart *start, VarveSnapshot **out, uin
 
   *out = NULL;
   *out_pause_us = 0;
-  if (!enter (base, "start", NULL, cancellable, error))
+  if (!varve_fake_enter (base, "start", NULL, cancellable, error))
     return false;
   for (guint i = 0; i < start->disks->len; i++) {
     const VarveStartDisk *disk = g_ptr_array_index (start->disks, i);
 
     if (disk->checkpoint)
       varve_fake_add_bitmap (base, disk->disk, start->checkpoint)->persistent = !disk->transient;
+    if (disk->checkpoint && fake->keeps_metadata)
+      varve_fake_note (fake, start->checkpoint, start->description, disk->disk);
   }
   g_ptr_array_add (fake->sessions, g_strdup (start->session));
   *out = g_new0 (VarveSnapshot, 1);
@@ -300,7 +305,7 @@ fake_endpoint (VarveSnapshot *snapshot, const char *disk, VarveEndpoint *out,
   Fake *fake = (Fake *)snapshot->domain;
   const VarveStartDisk *found = varve_start_find_disk (snapshot->start, disk);
 
-  if (!enter (snapshot->domain, "endpoint", disk, cancellable, error))
+  if (!varve_fake_enter (snapshot->domain, "endpoint", disk, cancellable, error))
     return false;
   out->uri = g_strdup (g_hash_table_lookup (fake->uris, disk));
   out->dirty_context =
@@ -322,7 +327,7 @@ fake_poll (VarveSnapshot *snapshot, VarveSnapshotStatus *out, GCancellable *canc
                                 .guest_paused = fake->state == VARVE_DOMAIN_PAUSED_IO_ERROR };
   if (out->state != VARVE_SNAPSHOT_ALIVE)
     out->why = g_strdup ("the script says so");
-  return enter (snapshot->domain, "poll", NULL, cancellable, error);
+  return varve_fake_enter (snapshot->domain, "poll", NULL, cancellable, error);
 }
 
 static bool
@@ -330,7 +335,7 @@ fake_finish (VarveSnapshot *snapshot, GCancellable *cancellable, GError **error)
 {
   Fake *fake = (Fake *)snapshot->domain;
 
-  if (!enter (snapshot->domain, "finish", NULL, cancellable, error))
+  if (!varve_fake_enter (snapshot->domain, "finish", NULL, cancellable, error))
     return false;
   return fake->snapshot_state == VARVE_SNAPSHOT_ALIVE ||
          varve_throw (error, VARVE_ERROR_SOURCE_LOST,
@@ -343,7 +348,7 @@ fake_end (VarveSnapshot *snapshot, bool start_was_cut, GCancellable *cancellable
 {
   Fake *fake = (Fake *)snapshot->domain;
 
-  if (!enter (snapshot->domain, "end", start_was_cut ? "cut" : NULL, cancellable, error))
+  if (!varve_fake_enter (snapshot->domain, "end", start_was_cut ? "cut" : NULL, cancellable, error))
     return false;
   for (guint i = fake->sessions->len; i > 0; i--) {
     if (g_str_equal (g_ptr_array_index (fake->sessions, i - 1), snapshot->start->session))
@@ -360,26 +365,9 @@ fake_snapshot_free (VarveSnapshot *snapshot)
 }
 
 static bool
-fake_checkpoint_remove (VarveDomain *base, const char *name, GCancellable *cancellable,
-                        GError **error)
-{
-  GPtrArray *bitmaps = ((Fake *)base)->bitmaps;
-
-  if (!enter (base, "checkpoint_remove", name, cancellable, error))
-    return false;
-  for (guint i = bitmaps->len; i > 0; i--) {
-    const VarveBitmap *bitmap = g_ptr_array_index (bitmaps, i - 1);
-
-    if (g_str_equal (bitmap->name, name))
-      g_ptr_array_remove_index (bitmaps, i - 1);
-  }
-  return true;
-}
-
-static bool
 fake_resume (VarveDomain *base, GCancellable *cancellable, GError **error)
 {
-  if (!enter (base, "resume", NULL, cancellable, error))
+  if (!varve_fake_enter (base, "resume", NULL, cancellable, error))
     return false;
   ((Fake *)base)->state = VARVE_DOMAIN_RUNNING;
   return true;
@@ -401,7 +389,12 @@ static const VarveDomainOps fake_ops = {
   .finish = fake_finish,
   .end = fake_end,
   .snapshot_free = fake_snapshot_free,
-  .checkpoint_remove = fake_checkpoint_remove,
+  .checkpoint_remove = varve_fake_checkpoint_remove,
+  .checkpoint_add = varve_fake_checkpoint_add,
+  .checkpoint_merge = varve_fake_checkpoint_merge,
+  .checkpoint_redefine = varve_fake_checkpoint_redefine,
+  .checkpoint_forget = varve_fake_checkpoint_forget,
+  .checkpoint_metadata = varve_fake_checkpoint_metadata,
   .resume = fake_resume,
   .free = fake_free,
 };

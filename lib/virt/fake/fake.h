@@ -24,6 +24,14 @@ void varve_fake_set_uri (VarveDomain *domain, const char *disk, const char *uri)
 void varve_fake_set_snapshot_state (VarveDomain *domain, VarveSnapshotState state);
 void varve_fake_set_scratch_used (VarveDomain *domain, uint64_t bytes);
 
+/* From now on records of checkpoints are kept, as libvirt does; else there are none but those that
+ * the test adds. */
+void varve_fake_keep_metadata (VarveDomain *domain);
+/* A record that says that @disk has the bitmap @name; more disks by more calls. Belongs to the
+ * domain. */
+VarveCheckpointMetadata *varve_fake_add_metadata (VarveDomain *domain, const char *name,
+                                                  const char *disk);
+
 /* The next @times calls of @op ("start", "end", "checkpoint_remove" …) fail with @code. */
 void varve_fake_fail (VarveDomain *domain, const char *op, VarveError code, unsigned times);
 

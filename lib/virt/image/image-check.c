@@ -17,17 +17,15 @@ refuse (VarveStartReport *report, const char *format, ...)
 }
 
 static void
-check_since (const VarveStartDisk *wanted, const VarveImageInfo *info, VarveStartReport *report)
+check_since (const char *disk, const char *name, const VarveImageInfo *info,
+             VarveStartReport *report)
 {
-  const VarveImageBitmap *since =
-      wanted->since ? varve_image_domain_bitmap (info, wanted->since) : NULL;
+  const VarveImageBitmap *since = varve_image_domain_bitmap (info, name);
 
-  if (wanted->since && !since)
-    refuse (report, "%s: there is no bitmap '%s' to read by; take a full backup.", wanted->disk,
-            wanted->since);
-  else if (since && since->inconsistent)
-    refuse (report, "%s: the bitmap '%s' is inconsistent; take a full backup.", wanted->disk,
-            wanted->since);
+  if (!since)
+    refuse (report, "%s: there is no bitmap '%s' to read by; take a full backup.", disk, name);
+  else if (since->inconsistent)
+    refuse (report, "%s: the bitmap '%s' is inconsistent; take a full backup.", disk, name);
 }
 
 static bool
@@ -55,7 +53,10 @@ check_disk (VarveImageDomain *domain, const VarveStartDisk *wanted, VarveStartRe
             "%s: no checkpoint can be added: its image cannot store bitmaps (only qcow2 of "
             "version 3 can).",
             wanted->disk);
-  check_since (wanted, info, report);
+  if (wanted->since)
+    check_since (wanted->disk, wanted->since, info, report);
+  for (guint i = 0; wanted->since_also && i < wanted->since_also->len; i++)
+    check_since (wanted->disk, g_ptr_array_index (wanted->since_also, i), info, report);
   return true;
 }
 

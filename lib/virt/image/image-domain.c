@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Copyright the varve authors */
 
-/* A stopped domain by its images: what is there, its bitmaps, and removing a checkpoint. Whatever
- * looks at an image does so under QEMU's locks, so that a domain that has been started meanwhile is
- * VARVE_ERROR_BUSY and never a torn read. */
+/* A stopped domain by its images: what is there. Whatever looks at an image does so under QEMU's
+ * locks, so that a domain that has been started meanwhile is VARVE_ERROR_BUSY and never a torn
+ * read. */
 #include "config.h"
 #include "virt/image/image-domain.h"
 
@@ -87,41 +87,6 @@ image_inventory (VarveDomain *base, GPtrArray **out_disks, GCancellable *cancell
   return true;
 }
 
-static void
-add_bitmaps (GPtrArray *out, const char *disk, const VarveImageInfo *info)
-{
-  for (guint i = 0; i < info->bitmaps->len; i++) {
-    const VarveImageBitmap *found = g_ptr_array_index (info->bitmaps, i);
-    VarveBitmap *bitmap = varve_bitmap_new (disk, found->name);
-
-    bitmap->granularity = found->granularity;
-    bitmap->recording = found->recording;
-    bitmap->inconsistent = found->inconsistent;
-    bitmap->persistent = true;
-    g_ptr_array_add (out, bitmap);
-  }
-}
-
-static bool
-image_bitmaps (VarveDomain *base, GPtrArray **out_bitmaps, GCancellable *cancellable,
-               GError **error)
-{
-  VarveImageDomain *domain = (VarveImageDomain *)base;
-  g_autoptr (GPtrArray) bitmaps =
-      g_ptr_array_new_with_free_func ((GDestroyNotify)varve_bitmap_free);
-
-  for (guint i = 0; i < domain->names->len; i++) {
-    const char *name = g_ptr_array_index (domain->names, i);
-    g_autoptr (VarveImageInfo) info = varve_image_domain_info (domain, name, cancellable, error);
-
-    if (!info)
-      return false;
-    add_bitmaps (bitmaps, name, info);
-  }
-  *out_bitmaps = g_steal_pointer (&bitmaps);
-  return true;
-}
-
 static bool
 image_state (VarveDomain *base, VarveDomainState *out, GCancellable *cancellable, GError **error)
 {
@@ -145,44 +110,6 @@ image_domain_xml (VarveDomain *base, char **out_xml, GBytes **out_nvram, char **
   *out_xml = NULL;
   *out_nvram = NULL;
   *out_why_not = g_strdup ("Only the images of the domain are known, no definition of it.");
-  return true;
-}
-
-/* One image; one that has no such bitmap is left alone. */
-static bool
-remove_bitmap (VarveImageDomain *domain, const char *disk, const char *name,
-               GCancellable *cancellable, GError **error)
-{
-  g_autoptr (VarveImageInfo) before = varve_image_domain_info (domain, disk, cancellable, error);
-
-  if (!before)
-    return false;
-  if (!varve_image_domain_bitmap (before, name))
-    return true;
-  if (!varve_image_bitmap_remove (g_hash_table_lookup (domain->images, disk), name, cancellable,
-                                  error))
-    return varve_prefix (error, "Disk '%s' of domain '%s'", disk, domain->base.name);
-
-  g_autoptr (VarveImageInfo) after = varve_image_domain_info (domain, disk, cancellable, error);
-  if (!after)
-    return false;
-  return !varve_image_domain_bitmap (after, name) ||
-         varve_throw (
-             error, VARVE_ERROR_CHECKPOINT,
-             "The bitmap '%s' of disk '%s' of domain '%s' was removed, and is still there.", name,
-             disk, domain->base.name);
-}
-
-static bool
-image_checkpoint_remove (VarveDomain *base, const char *name, GCancellable *cancellable,
-                         GError **error)
-{
-  VarveImageDomain *domain = (VarveImageDomain *)base;
-
-  for (guint i = 0; i < domain->names->len; i++) {
-    if (!remove_bitmap (domain, g_ptr_array_index (domain->names, i), name, cancellable, error))
-      return false;
-  }
   return true;
 }
 
@@ -268,7 +195,7 @@ varve_image_domain_open (const VarveDomainAddress *address, GCancellable *cancel
 static const VarveDomainOps image_ops = {
   .name = "image",
   .inventory = image_inventory,
-  .bitmaps = image_bitmaps,
+  .bitmaps = varve_image_domain_bitmaps,
   .state = image_state,
   .domain_xml = image_domain_xml,
   .check = varve_image_domain_check,
@@ -279,7 +206,9 @@ static const VarveDomainOps image_ops = {
   .finish = varve_image_snapshot_finish,
   .end = varve_image_snapshot_end,
   .snapshot_free = varve_image_snapshot_free,
-  .checkpoint_remove = image_checkpoint_remove,
+  .checkpoint_remove = varve_image_checkpoint_remove,
+  .checkpoint_add = varve_image_checkpoint_add,
+  .checkpoint_merge = varve_image_checkpoint_merge,
   .resume = image_resume,
   .free = image_domain_free,
 };

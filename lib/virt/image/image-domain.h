@@ -4,6 +4,7 @@
 /* A stopped domain: a set of images that nobody else has open for writing. */
 #pragma once
 
+#include "qemu/storage-daemon.h"
 #include "virt/domain.h"
 
 typedef struct {
@@ -21,6 +22,24 @@ VarveImageInfo *varve_image_domain_info (VarveImageDomain *domain, const char *d
                                          GCancellable *cancellable, GError **error);
 /* NULL when there is none. */
 const VarveImageBitmap *varve_image_domain_bitmap (const VarveImageInfo *info, const char *name);
+
+/* A storage daemon that has the images of @disks (char *) open, each without what is below it, and
+ * serves nothing. */
+VarveStorageDaemon *varve_image_domain_open_disks (VarveImageDomain *domain, GPtrArray *disks,
+                                                   bool writable, GCancellable *cancellable,
+                                                   GError **error);
+/* The bitmaps that it has loaded, of VarveBitmap. */
+GPtrArray *varve_image_domain_loaded (VarveStorageDaemon *daemon, GPtrArray *disks,
+                                      GCancellable *cancellable, GError **error);
+
+bool varve_image_domain_bitmaps (VarveDomain *base, GPtrArray **out_bitmaps,
+                                 GCancellable *cancellable, GError **error);
+bool varve_image_checkpoint_remove (VarveDomain *base, const char *name, GCancellable *cancellable,
+                                    GError **error);
+bool varve_image_checkpoint_add (VarveDomain *base, const char *name, const char *description,
+                                 GPtrArray *disks, GCancellable *cancellable, GError **error);
+bool varve_image_checkpoint_merge (VarveDomain *base, const char *into, GPtrArray *from,
+                                   GCancellable *cancellable, GError **error);
 
 bool varve_image_domain_check (VarveDomain *base, const VarveStart *start, VarveStartReport **out,
                                GCancellable *cancellable, GError **error);

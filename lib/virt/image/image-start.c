@@ -21,13 +21,11 @@
 #include <unistd.h>
 
 #include "qemu/image-lock.h"
-#include "qemu/json-get.h"
 #include "qemu/storage-daemon.h"
 #include "util/durable.h"
 #include "util/error.h"
 #include "util/failpoint.h"
-
-#define GRANULARITY 65536u
+#include "virt/qemu-bitmaps.h"
 
 typedef struct {
   VarveSnapshot base;
@@ -122,8 +120,9 @@ add_bitmaps (VarveImageDomain *domain, const VarveStart *start, guint *out_added
     const VarveStartDisk *disk = g_ptr_array_index (start->disks, i);
     const VarveImage *image = varve_image_domain_image (domain, disk->disk, error);
 
-    if (!image || (disk->checkpoint && !varve_image_bitmap_add (image, start->checkpoint,
-                                                                GRANULARITY, cancellable, error)))
+    if (!image || (disk->checkpoint &&
+                   !varve_image_bitmap_add (image, start->checkpoint, VARVE_BITMAP_GRANULARITY,
+                                            cancellable, error)))
       return varve_prefix (error, "Disk '%s'", disk->disk);
   }
   return varve_failpoint ("image-start-bitmap", error);
@@ -143,73 +142,75 @@ remove_added (VarveImageDomain *domain, const VarveStart *start, guint added)
   }
 }
 
+/* Where several bitmaps make up the map: what the daemon merges them into. (transfer full) */
+static char *
+merged_name (const VarveStart *start, const VarveStartDisk *disk)
+{
+  return disk->since && disk->since_also ? g_strconcat ("varve-", start->session, NULL) : NULL;
+}
+
+/* NULL-terminated; the names are borrowed. */
+static GPtrArray *
+bitmaps_since (const VarveStartDisk *disk)
+{
+  GPtrArray *names = g_ptr_array_new ();
+
+  if (disk->since)
+    g_ptr_array_add (names, disk->since);
+  for (guint i = 0; disk->since && disk->since_also && i < disk->since_also->len; i++)
+    g_ptr_array_add (names, g_ptr_array_index (disk->since_also, i));
+  g_ptr_array_add (names, NULL);
+  return names;
+}
+
 static VarveStorageDaemon *
 start_daemon (VarveImageDomain *domain, const VarveStart *start, GCancellable *cancellable,
               GError **error)
 {
   guint n = start->disks->len;
   g_autofree VarveDaemonExport *exports = g_new0 (VarveDaemonExport, n);
-  g_autofree const char **bitmaps = g_new0 (const char *, 2 * (gsize)n);
+  g_autoptr (GPtrArray) lists = g_ptr_array_new_with_free_func ((GDestroyNotify)g_ptr_array_unref);
+  g_autoptr (GPtrArray) merged = g_ptr_array_new_with_free_func (g_free);
 
   for (guint i = 0; i < n; i++) {
     const VarveStartDisk *disk = g_ptr_array_index (start->disks, i);
+    GPtrArray *names = bitmaps_since (disk);
+    char *name = merged_name (start, disk);
 
-    bitmaps[2 * i] = disk->since;
+    g_ptr_array_add (lists, names);
+    g_ptr_array_add (merged, name);
     exports[i].image = g_hash_table_lookup (domain->images, disk->disk);
     exports[i].export_name = disk->disk;
-    exports[i].bitmaps = disk->since ? &bitmaps[2 * i] : NULL;
+    exports[i].merged_name = name;
+    if (name)
+      exports[i].merged = (const char *const *)names->pdata;
+    else
+      exports[i].bitmaps = (const char *const *)names->pdata;
   }
   return varve_storage_daemon_start (start->directory, exports, n, cancellable, error);
 }
 
-static JsonObject *
-find_named (JsonArray *array, const char *member, const char *name)
-{
-  for (guint i = 0; array && i < json_array_get_length (array); i++) {
-    JsonObject *object = varve_json_array_object (array, i);
-
-    if (g_strcmp0 (varve_json_string (object, member), name) == 0)
-      return object;
-  }
-  return NULL;
-}
-
 /* A new bitmap counts when the image itself has it: stored, recording, sound. */
-static bool
-read_back_disk (VarveStorageDaemon *daemon, JsonArray *nodes, const char *disk,
-                const char *checkpoint, GError **error)
-{
-  JsonObject *node = find_named (nodes, "node-name", varve_storage_daemon_node (daemon, disk));
-  JsonObject *bitmap = find_named (varve_json_array (node, "dirty-bitmaps"), "name", checkpoint);
-
-  if (bitmap && varve_json_bool (bitmap, "persistent", false) &&
-      varve_json_bool (bitmap, "recording", false) &&
-      !varve_json_bool (bitmap, "inconsistent", false))
-    return true;
-  return varve_throw (error, VARVE_ERROR_CHECKPOINT,
-                      "Disk '%s': the new bitmap '%s' was added to its image, and is not there "
-                      "when the image is opened: was the domain started meanwhile?",
-                      disk, checkpoint);
-}
-
 static bool
 read_back (VarveStorageDaemon *daemon, const VarveStart *start, GCancellable *cancellable,
            GError **error)
 {
-  g_autoptr (JsonNode) reply =
-      varve_qmp_execute (varve_storage_daemon_qmp (daemon), "query-named-block-nodes",
-                         varve_qmp_args ("{'flat':true}"), cancellable, error);
+  g_autoptr (GPtrArray) disks = g_ptr_array_new ();
+  g_autoptr (GPtrArray) bitmaps = NULL;
 
-  if (!reply)
-    return false;
-  JsonArray *nodes = JSON_NODE_HOLDS_ARRAY (reply) ? json_node_get_array (reply) : NULL;
   for (guint i = 0; i < start->disks->len; i++) {
     const VarveStartDisk *disk = g_ptr_array_index (start->disks, i);
 
-    if (disk->checkpoint && !read_back_disk (daemon, nodes, disk->disk, start->checkpoint, error))
+    if (disk->checkpoint)
+      g_ptr_array_add (disks, disk->disk);
+  }
+  bitmaps = varve_image_domain_loaded (daemon, disks, cancellable, error);
+  for (guint i = 0; bitmaps && i < disks->len; i++) {
+    if (!varve_qemu_check_added (bitmaps, g_ptr_array_index (disks, i), start->checkpoint, true,
+                                 error))
       return false;
   }
-  return true;
+  return bitmaps != NULL;
 }
 
 static bool
@@ -282,7 +283,9 @@ varve_image_snapshot_endpoint (VarveSnapshot *base, const char *disk, VarveEndpo
   if (!is_alive (snapshot))
     return throw_lost (snapshot, error);
   out->uri = varve_storage_daemon_uri (snapshot->daemon, disk);
-  out->dirty_context = found->since ? g_strconcat ("qemu:dirty-bitmap:", found->since, NULL) : NULL;
+  g_autofree char *merged = merged_name (base->start, found);
+  if (found->since)
+    out->dirty_context = g_strconcat ("qemu:dirty-bitmap:", merged ? merged : found->since, NULL);
   out->allocation_context = g_strdup ("base:allocation");
   out->contexts_may_share = true;
   out->connections = 2;

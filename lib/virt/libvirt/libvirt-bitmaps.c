@@ -24,8 +24,9 @@ free_checkpoints (virDomainCheckpoint **list, int count)
   g_free (list);
 }
 
-static VarveLibvirtCheckpoint *
-describe (VarveLibvirtDomain *self, virDomainCheckpoint *checkpoint, bool running, GError **error)
+VarveLibvirtCheckpoint *
+varve_libvirt_checkpoint_describe (VarveLibvirtDomain *self, virDomainCheckpoint *checkpoint,
+                                   bool running, GError **error)
 {
   unsigned size = running ? VIR_DOMAIN_CHECKPOINT_XML_SIZE : 0;
   g_autofree char *xml =
@@ -58,7 +59,8 @@ varve_libvirt_checkpoints (VarveLibvirtDomain *self, bool running, GError **erro
     return NULL;
   }
   for (int i = 0; ok && i < count; i++) {
-    VarveLibvirtCheckpoint *checkpoint = describe (self, list[i], running, error);
+    VarveLibvirtCheckpoint *checkpoint =
+        varve_libvirt_checkpoint_describe (self, list[i], running, error);
 
     ok = checkpoint != NULL;
     if (ok)
@@ -98,7 +100,7 @@ show_to_libvirt (VarveLibvirtDomain *self, const char *disk, const char *name)
   if (!varve_libvirt_checkpoint_define (self, name, NULL, 0, disks, true, NULL))
     return NULL;
   if (varve_libvirt_checkpoint_lookup (self, name, &shown, NULL) && shown)
-    checkpoint = describe (self, shown, true, NULL);
+    checkpoint = varve_libvirt_checkpoint_describe (self, shown, true, NULL);
   varve_libvirt_checkpoint_forget (self, name, NULL);
   return checkpoint;
 }
@@ -117,6 +119,18 @@ add_orphan (VarveLibvirtDomain *self, GPtrArray *bitmaps, const char *disk, cons
   bitmap->persistent = true;
   bitmap->inconsistent = true;
   bitmap->dirty = UINT64_MAX;
+  g_ptr_array_add (bitmaps, bitmap);
+}
+
+/* Somebody else's is not shown to libvirt, not even for a moment. The header says of it what was
+ * so when QEMU opened the image; whether it is sound cannot be told. */
+static void
+add_foreign (GPtrArray *bitmaps, const char *disk, const VarveImageBitmap *stored)
+{
+  VarveBitmap *bitmap = varve_bitmap_new (disk, stored->name);
+
+  bitmap->persistent = true;
+  bitmap->recording = stored->recording;
   g_ptr_array_add (bitmaps, bitmap);
 }
 
@@ -162,8 +176,12 @@ look_into_header (VarveLibvirtDomain *self, const VarveLibvirtDisk *disk, GPtrAr
   for (guint i = 0; info->bitmaps && i < info->bitmaps->len; i++) {
     const VarveImageBitmap *stored = g_ptr_array_index (info->bitmaps, i);
 
-    if (g_str_has_prefix (stored->name, OWN_PREFIX) && !is_known (checkpoints, stored->name))
+    if (is_known (checkpoints, stored->name))
+      continue;
+    if (g_str_has_prefix (stored->name, OWN_PREFIX))
       add_orphan (self, bitmaps, disk->name, stored->name);
+    else
+      add_foreign (bitmaps, disk->name, stored);
   }
   fill_granularity (bitmaps, disk->name, info);
 }

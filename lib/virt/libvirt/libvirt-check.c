@@ -211,6 +211,11 @@ check_disk (const VarveStartDisk *disk, const VarveLibvirtDefinition *definition
     return;
   }
   check_format (disk, known, refusals);
+  if (disk->since_also && disk->since_also->len > 0)
+    refuse (refusals,
+            "Disk '%s' is to be read by several bitmaps at once, and libvirt takes one: merge them "
+            "while the domain is off, or back it up then.",
+            disk->disk);
   check_scratch (disk, refusals);
 }
 

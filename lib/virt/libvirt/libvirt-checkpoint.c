@@ -129,17 +129,61 @@ remove_stopped (VarveLibvirtDomain *self, const char *name, GCancellable *cancel
          varve_libvirt_checkpoint_forget (self, name, error);
 }
 
+/* QEMU still has the bitmap on @disk: it stands in the image's header, or libvirt finds it good. */
 static bool
-is_gone (VarveLibvirtDomain *self, const char *name, GError **error)
+has_bitmap (VarveLibvirtDomain *self, const char *name, const VarveLibvirtDisk *disk,
+            GCancellable *cancellable)
+{
+  g_autoptr (VarveImage) image = varve_image_new (disk->path, disk->format, NULL);
+  g_autoptr (VarveImageInfo) info = varve_image_info (image, true, cancellable, NULL);
+  g_autoptr (GPtrArray) disks = g_ptr_array_new ();
+
+  for (guint i = 0; info && i < info->bitmaps->len; i++) {
+    if (g_str_equal (((VarveImageBitmap *)g_ptr_array_index (info->bitmaps, i))->name, name))
+      return true;
+  }
+  g_ptr_array_add (disks, disk->name);
+  if (!varve_libvirt_checkpoint_define (self, name, NULL, 0, disks, true, NULL))
+    return false;
+  varve_libvirt_checkpoint_forget (self, name, NULL);
+  return true;
+}
+
+static bool
+no_bitmap_left (VarveLibvirtDomain *self, const char *name, GCancellable *cancellable,
+                GError **error)
+{
+  g_autoptr (VarveLibvirtDefinition) definition = varve_libvirt_definition (self, 0, error);
+
+  if (!definition)
+    return false;
+  for (guint i = 0; i < definition->disks->len; i++) {
+    const VarveLibvirtDisk *disk = g_ptr_array_index (definition->disks, i);
+
+    if (disk->path && g_strcmp0 (disk->format, "qcow2") == 0 &&
+        has_bitmap (self, name, disk, cancellable))
+      return varve_throw (error, VARVE_ERROR_CHECKPOINT,
+                          "Checkpoint '%s' of domain '%s' was removed, and disk '%s' still has the "
+                          "bitmap.",
+                          name, self->base.name, disk->name);
+  }
+  return true;
+}
+
+static bool
+is_gone (VarveLibvirtDomain *self, const char *name, bool running, GCancellable *cancellable,
+         GError **error)
 {
   g_autoptr (virDomainCheckpoint) known = NULL;
 
   if (!varve_libvirt_checkpoint_lookup (self, name, &known, error))
     return false;
-  return !known || varve_throw (error, VARVE_ERROR_CHECKPOINT,
-                                "Checkpoint '%s' of domain '%s' was removed, and libvirt lists it "
-                                "still. See 'virsh checkpoint-list %s'.",
-                                name, self->base.name, self->base.name);
+  if (known)
+    return varve_throw (error, VARVE_ERROR_CHECKPOINT,
+                        "Checkpoint '%s' of domain '%s' was removed, and libvirt lists it still. "
+                        "See 'virsh checkpoint-list %s'.",
+                        name, self->base.name, self->base.name);
+  return !running || no_bitmap_left (self, name, cancellable, error);
 }
 
 bool
@@ -157,5 +201,5 @@ varve_libvirt_checkpoint_remove (VarveDomain *domain, const char *name, GCancell
   removed = state == VARVE_DOMAIN_OFF ? remove_stopped (self, name, cancellable, error)
                                       : remove_running (self, name, cancellable, error);
   return removed && varve_failpoint ("libvirt-checkpoint-after", error) &&
-         is_gone (self, name, error);
+         is_gone (self, name, state != VARVE_DOMAIN_OFF, cancellable, error);
 }

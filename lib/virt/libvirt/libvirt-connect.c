@@ -311,6 +311,11 @@ static const VarveDomainOps ops = {
   .end = varve_libvirt_end,
   .snapshot_free = varve_libvirt_snapshot_free,
   .checkpoint_remove = varve_libvirt_checkpoint_remove,
+  .checkpoint_add = varve_libvirt_checkpoint_add,
+  .checkpoint_merge = varve_libvirt_checkpoint_merge,
+  .checkpoint_redefine = varve_libvirt_checkpoint_redefine,
+  .checkpoint_forget = varve_libvirt_forget,
+  .checkpoint_metadata = varve_libvirt_checkpoint_metadata,
   .resume = resume,
   .free = domain_free,
 };

@@ -20,6 +20,7 @@ static const Phrase phrases[] = {
   { "Disk quota exceeded", VARVE_ERROR_NO_SPACE },
   { "blockjob", VARVE_ERROR_BUSY },
   { "block job", VARVE_ERROR_BUSY },
+  { "Bitmap already exists", VARVE_ERROR_EXISTS },
   { "guest agent is not connected", VARVE_ERROR_UNSUPPORTED },
 };
 

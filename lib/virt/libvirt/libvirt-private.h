@@ -10,6 +10,7 @@
  *   libvirt-start.c       one virDomainBackupBegin
  *   libvirt-snapshot.c    the running job: endpoint, poll, finish, end
  *   libvirt-checkpoint.c  removal and metadata
+ *   libvirt-manage.c      checkpoints without a backup: add, merge, redefine
  *   libvirt-stopped.c     all of it for a domain that is off, through the image driver
  *
  * Invariants: nothing process-wide is registered (no event loop, no global error function); state
@@ -53,6 +54,10 @@ bool varve_libvirt_backup (VarveLibvirtDomain *self, VarveLibvirtBackup **out, G
 /* --- libvirt-inventory.c, libvirt-bitmaps.c --- */
 bool varve_libvirt_inventory (VarveDomain *, GPtrArray **out, GCancellable *, GError **);
 bool varve_libvirt_bitmaps (VarveDomain *, GPtrArray **out, GCancellable *, GError **);
+/* One of them, as libvirt tells it. */
+VarveLibvirtCheckpoint *varve_libvirt_checkpoint_describe (VarveLibvirtDomain *self,
+                                                           virDomainCheckpoint *checkpoint,
+                                                           bool running, GError **error);
 /* Every checkpoint that libvirt knows of (VarveLibvirtCheckpoint); sizes only where the domain
  * runs. */
 GPtrArray *varve_libvirt_checkpoints (VarveLibvirtDomain *self, bool running, GError **error);
@@ -98,13 +103,24 @@ bool varve_libvirt_checkpoint_remove (VarveDomain *, const char *name, GCancella
 /* *out NULL: libvirt does not know it. */
 bool varve_libvirt_checkpoint_lookup (VarveLibvirtDomain *self, const char *name,
                                       virDomainCheckpoint **out, GError **error);
-/* Tells libvirt of bitmaps that are there. @validate: it looks whether they are (running domain
+/* Tells libvirt of bitmaps that are there; what it knew under this name is replaced. @validate: it looks whether they are (running domain
  * only). */
 bool varve_libvirt_checkpoint_define (VarveLibvirtDomain *self, const char *name,
                                       const char *description, int64_t created, GPtrArray *disks,
                                       bool validate, GError **error);
 /* Forgets the checkpoint without touching the bitmaps; one that is not there is no error. */
 bool varve_libvirt_checkpoint_forget (VarveLibvirtDomain *self, const char *name, GError **error);
+
+/* --- libvirt-manage.c --- */
+bool varve_libvirt_checkpoint_add (VarveDomain *, const char *name, const char *description,
+                                   GPtrArray *disks, GCancellable *, GError **);
+bool varve_libvirt_checkpoint_merge (VarveDomain *, const char *into, GPtrArray *from,
+                                     GCancellable *, GError **);
+bool varve_libvirt_checkpoint_redefine (VarveDomain *, const char *name, const char *description,
+                                        int64_t created, GPtrArray *disks, GCancellable *,
+                                        GError **);
+bool varve_libvirt_forget (VarveDomain *, const char *name, GCancellable *, GError **);
+bool varve_libvirt_checkpoint_metadata (VarveDomain *, GPtrArray **out, GCancellable *, GError **);
 
 /* --- libvirt-stopped.c --- */
 /* The domain's images as a domain of the image driver, with the same name, uuid and disks. *out
@@ -113,6 +129,9 @@ bool varve_libvirt_stopped_open (VarveLibvirtDomain *self, const VarveLibvirtDef
                                  VarveDomain **out, GCancellable *cancellable, GError **error);
 bool varve_libvirt_stopped_domain (VarveLibvirtDomain *self, VarveDomain **out,
                                    GCancellable *cancellable, GError **error);
+/* The same, where it makes no sense without them. */
+bool varve_libvirt_stopped_need (VarveLibvirtDomain *self, VarveDomain **out,
+                                 GCancellable *cancellable, GError **error);
 bool varve_libvirt_stopped_check (VarveLibvirtDomain *self, const VarveStart *start,
                                   VarveStartReport **out, GCancellable *cancellable,
                                   GError **error);

@@ -117,6 +117,21 @@ throw_begin (VarveLibvirtDomain *self, const VarveStart *start, GError **error)
   return varve_libvirt_throw (error, "Cannot start the backup of domain '%s'", self->base.name);
 }
 
+/* A domain that has just ended is refused in many words, by libvirt or by what is left of its monitor:
+ * @local becomes what that is for the caller. */
+static void
+throw_as_gone_when_off (VarveLibvirtDomain *self, GError *local, GError **error)
+{
+  VarveDomainState state;
+
+  if (varve_libvirt_look (self, &state, NULL, NULL) && state == VARVE_DOMAIN_OFF) {
+    g_prefix_error (&local, "Domain '%s' was shut off, or its QEMU died, as its backup began: ",
+                    self->base.name);
+    local->code = VARVE_ERROR_SOURCE_UNREACHABLE;
+  }
+  g_propagate_error (error, local);
+}
+
 /* The transaction may have run: job first, then the checkpoint that nobody else can have made. */
 static void
 undo (VarveLibvirtDomain *self, const VarveStart *start)
@@ -141,8 +156,11 @@ begin (VarveLibvirtDomain *self, const VarveStart *start, const VarveLibvirtDefi
   if (!varve_failpoint ("libvirt-start-before", error))
     return false;
   if (virDomainBackupBegin (self->domain, backup, checkpoint, 0) < 0) {
-    throw_begin (self, start, error);
+    g_autoptr (GError) local = NULL;
+
+    throw_begin (self, start, &local);
     undo (self, start);
+    throw_as_gone_when_off (self, g_steal_pointer (&local), error);
     return false;
   }
   if (varve_failpoint ("libvirt-start-after", error))

@@ -49,15 +49,15 @@ varve_libvirt_stopped_domain (VarveLibvirtDomain *self, VarveDomain **out,
   return definition && varve_libvirt_stopped_open (self, definition, out, cancellable, error);
 }
 
-/* For what makes no sense without images. */
-static bool
-need_images (VarveLibvirtDomain *self, VarveDomain **out, GCancellable *cancellable, GError **error)
+bool
+varve_libvirt_stopped_need (VarveLibvirtDomain *self, VarveDomain **out, GCancellable *cancellable,
+                            GError **error)
 {
   if (!varve_libvirt_stopped_domain (self, out, cancellable, error))
     return false;
   return *out || varve_throw (error, VARVE_ERROR_REFUSED,
                               "Domain '%s' is off, and none of its disks can be read without it: "
-                              "start it, then back it up.",
+                              "start it first.",
                               self->base.name);
 }
 
@@ -67,7 +67,7 @@ varve_libvirt_stopped_check (VarveLibvirtDomain *self, const VarveStart *start,
 {
   g_autoptr (VarveDomain) images = NULL;
 
-  return need_images (self, &images, cancellable, error) &&
+  return varve_libvirt_stopped_need (self, &images, cancellable, error) &&
          varve_domain_check (images, start, out, cancellable, error);
 }
 
@@ -101,7 +101,7 @@ varve_libvirt_stopped_start (VarveLibvirtDomain *self, const VarveStart *start, 
   VarveLibvirtSnapshot *snapshot;
   VarveDomain *images;
 
-  if (!need_images (self, &images, cancellable, error))
+  if (!varve_libvirt_stopped_need (self, &images, cancellable, error))
     return false;
   snapshot = varve_libvirt_snapshot_new (&self->base, start);
   snapshot->images = images;

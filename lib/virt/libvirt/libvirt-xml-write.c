@@ -64,15 +64,6 @@ varve_libvirt_format_backup (const VarveStart *start, const VarveLibvirtDefiniti
   return g_string_free (out, FALSE);
 }
 
-static bool
-has_checkpoint (const VarveStart *start)
-{
-  for (guint i = 0; start->checkpoint && i < start->disks->len; i++)
-    if (((const VarveStartDisk *)g_ptr_array_index (start->disks, i))->checkpoint)
-      return true;
-  return false;
-}
-
 static void
 append_checkpoint_head (GString *out, const char *name, const char *description)
 {
@@ -82,24 +73,38 @@ append_checkpoint_head (GString *out, const char *name, const char *description)
 }
 
 char *
-varve_libvirt_format_checkpoint (const VarveStart *start, const VarveLibvirtDefinition *definition)
+varve_libvirt_format_new_checkpoint (const char *name, const char *description, GPtrArray *disks,
+                                     const VarveLibvirtDefinition *definition)
 {
-  GString *out;
+  GString *out = g_string_new (NULL);
 
-  if (!has_checkpoint (start))
-    return NULL;
-  out = g_string_new (NULL);
-  append_checkpoint_head (out, start->checkpoint, start->description);
+  append_checkpoint_head (out, name, description);
   g_string_append (out, "  <disks>\n");
   for (guint i = 0; i < definition->disks->len; i++) {
     const VarveLibvirtDisk *known = g_ptr_array_index (definition->disks, i);
-    const VarveStartDisk *disk = varve_start_find_disk (start, known->name);
+    bool wanted = g_ptr_array_find_with_equal_func (disks, known->name, g_str_equal, NULL);
 
-    append (out, "    <disk name='%s' checkpoint='%s'/>\n", known->name,
-            disk && disk->checkpoint ? "bitmap" : "no");
+    append (out, "    <disk name='%s' checkpoint='%s'/>\n", known->name, wanted ? "bitmap" : "no");
   }
   g_string_append (out, "  </disks>\n</domaincheckpoint>\n");
   return g_string_free (out, FALSE);
+}
+
+char *
+varve_libvirt_format_checkpoint (const VarveStart *start, const VarveLibvirtDefinition *definition)
+{
+  g_autoptr (GPtrArray) disks = g_ptr_array_new ();
+
+  for (guint i = 0; start->checkpoint && i < start->disks->len; i++) {
+    const VarveStartDisk *disk = g_ptr_array_index (start->disks, i);
+
+    if (disk->checkpoint)
+      g_ptr_array_add (disks, disk->disk);
+  }
+  if (disks->len == 0)
+    return NULL;
+  return varve_libvirt_format_new_checkpoint (start->checkpoint, start->description, disks,
+                                              definition);
 }
 
 char *

@@ -100,7 +100,11 @@ char *varve_libvirt_socket_path (const VarveStart *start);
 /* Every disk of @definition is listed in both: one that is not would be backed up by default. */
 char *varve_libvirt_format_backup (const VarveStart *start,
                                    const VarveLibvirtDefinition *definition);
-/* NULL when no disk gets the checkpoint. */
+/* On @disks (of const char *). */
+char *varve_libvirt_format_new_checkpoint (const char *name, const char *description,
+                                           GPtrArray *disks,
+                                           const VarveLibvirtDefinition *definition);
+/* The same for a start. NULL when no disk gets the checkpoint. */
 char *varve_libvirt_format_checkpoint (const VarveStart *start,
                                        const VarveLibvirtDefinition *definition);
 /* The least that VIR_DOMAIN_CHECKPOINT_CREATE_REDEFINE takes. @disks: of const char *. */

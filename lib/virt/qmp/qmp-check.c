@@ -99,18 +99,25 @@ choose (VarveQmpDomain *domain, const VarveStart *start, GPtrArray *disks, Varve
 }
 
 static void
+check_since (const char *disk, const char *name, GPtrArray *bitmaps, VarveStartReport *report)
+{
+  const VarveBitmap *since = varve_bitmap_find (bitmaps, disk, name);
+
+  if (!since)
+    say (report->refusals, "%s: there is no bitmap '%s' to read by; take a full backup.", disk,
+         name);
+  else if (since->inconsistent)
+    say (report->refusals, "%s: the bitmap '%s' is inconsistent; take a full backup.", disk, name);
+}
+
+static void
 check_bitmaps (VarveQmpDomain *domain, const VarveStartDisk *wanted, const VarveQmpDisk *disk,
                GPtrArray *bitmaps, VarveStartReport *report)
 {
-  const VarveBitmap *since =
-      wanted->since ? varve_bitmap_find (bitmaps, wanted->disk, wanted->since) : NULL;
-
-  if (wanted->since && !since)
-    say (report->refusals, "%s: there is no bitmap '%s' to read by; take a full backup.",
-         wanted->disk, wanted->since);
-  else if (since && since->inconsistent)
-    say (report->refusals, "%s: the bitmap '%s' is inconsistent; take a full backup.", wanted->disk,
-         wanted->since);
+  if (wanted->since)
+    check_since (wanted->disk, wanted->since, bitmaps, report);
+  for (guint i = 0; wanted->since_also && i < wanted->since_also->len; i++)
+    check_since (wanted->disk, g_ptr_array_index (wanted->since_also, i), bitmaps, report);
   if (!wanted->checkpoint)
     return;
   if (wanted->transient)

@@ -13,6 +13,7 @@
 
 #include "qemu/json-get.h"
 #include "util/error.h"
+#include "virt/qemu-bitmaps.h"
 
 #define PERIPHERAL "/machine/peripheral/"
 #define BACKEND    "/virtio-backend"
@@ -44,28 +45,7 @@ varve_qmp_disks_find (GPtrArray *disks, const char *name)
 GHashTable *
 varve_qmp_nodes (VarveQmpDomain *domain, GCancellable *cancellable, GError **error)
 {
-  g_autoptr (JsonNode) reply = varve_qmp_execute (
-      domain->qmp, "query-named-block-nodes", varve_qmp_args ("{'flat':true}"), cancellable, error);
-
-  if (!reply)
-    return NULL;
-  if (!JSON_NODE_HOLDS_ARRAY (reply)) {
-    varve_throw (error, VARVE_ERROR_HYPERVISOR,
-                 "QEMU answered query-named-block-nodes with something that is no array.");
-    return NULL;
-  }
-
-  GHashTable *nodes =
-      g_hash_table_new_full (g_str_hash, g_str_equal, g_free, (GDestroyNotify)json_object_unref);
-  JsonArray *array = json_node_get_array (reply);
-  for (guint i = 0; i < json_array_get_length (array); i++) {
-    JsonObject *node = varve_json_array_object (array, i);
-    const char *name = varve_json_string (node, "node-name");
-
-    if (name)
-      g_hash_table_insert (nodes, g_strdup (name), json_object_ref (node));
-  }
-  return nodes;
+  return varve_qemu_nodes (domain->qmp, cancellable, error);
 }
 
 JsonArray *
@@ -333,37 +313,6 @@ varve_qmp_inventory (VarveDomain *base, GPtrArray **out_disks, GCancellable *can
   return true;
 }
 
-static VarveBitmap *
-bitmap_from_json (const char *disk, const char *name, JsonObject *json)
-{
-  VarveBitmap *bitmap = varve_bitmap_new (disk, name);
-  int64_t granularity = varve_json_int (json, "granularity", 0);
-  int64_t count = varve_json_int (json, "count", -1);
-
-  bitmap->granularity = granularity > 0 && granularity <= UINT32_MAX ? (uint32_t)granularity : 0;
-  bitmap->dirty = count >= 0 ? (uint64_t)count : UINT64_MAX;
-  bitmap->recording = varve_json_bool (json, "recording", false);
-  bitmap->persistent = varve_json_bool (json, "persistent", false);
-  bitmap->inconsistent = varve_json_bool (json, "inconsistent", false);
-  bitmap->busy = varve_json_bool (json, "busy", false);
-  return bitmap;
-}
-
-/* Jobs and filters have bitmaps without a name, which are their own business. */
-static void
-add_bitmaps (GPtrArray *out, const char *disk, JsonObject *node)
-{
-  JsonArray *bitmaps = varve_json_array (node, "dirty-bitmaps");
-
-  for (guint i = 0; bitmaps && i < json_array_get_length (bitmaps); i++) {
-    JsonObject *json = varve_json_array_object (bitmaps, i);
-    const char *name = varve_json_string (json, "name");
-
-    if (name && *name)
-      g_ptr_array_add (out, bitmap_from_json (disk, name, json));
-  }
-}
-
 bool
 varve_qmp_bitmaps (VarveDomain *base, GPtrArray **out_bitmaps, GCancellable *cancellable,
                    GError **error)
@@ -379,7 +328,8 @@ varve_qmp_bitmaps (VarveDomain *base, GPtrArray **out_bitmaps, GCancellable *can
     VarveQmpDisk *disk = g_ptr_array_index (disks, i);
 
     if (disk->node)
-      add_bitmaps (*out_bitmaps, disk->disk->name, g_hash_table_lookup (nodes, disk->node));
+      varve_qemu_node_bitmaps (g_hash_table_lookup (nodes, disk->node), disk->disk->name,
+                               *out_bitmaps);
   }
   return true;
 }

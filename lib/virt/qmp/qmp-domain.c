@@ -334,6 +334,8 @@ static const VarveDomainOps qmp_ops = {
   .end = varve_qmp_end,
   .snapshot_free = varve_qmp_snapshot_free,
   .checkpoint_remove = varve_qmp_checkpoint_remove,
+  .checkpoint_add = varve_qmp_checkpoint_add,
+  .checkpoint_merge = varve_qmp_checkpoint_merge,
   .resume = qmp_resume,
   .free = qmp_domain_free,
 };

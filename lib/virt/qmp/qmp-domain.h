@@ -125,5 +125,10 @@ bool varve_qmp_take_down (VarveQmpDomain *domain, const VarveStart *start, bool 
                           GCancellable *cancellable, GError **error);
 void varve_qmp_snapshot_free (VarveSnapshot *snapshot);
 
+/* Where QEMU has gone, these go by the images that the address names. */
 bool varve_qmp_checkpoint_remove (VarveDomain *base, const char *name, GCancellable *cancellable,
                                   GError **error);
+bool varve_qmp_checkpoint_add (VarveDomain *base, const char *name, const char *description,
+                               GPtrArray *disks, GCancellable *cancellable, GError **error);
+bool varve_qmp_checkpoint_merge (VarveDomain *base, const char *into, GPtrArray *from,
+                                 GCancellable *cancellable, GError **error);

@@ -21,8 +21,7 @@
 
 #include "util/error.h"
 #include "util/failpoint.h"
-
-#define GRANULARITY 65536u
+#include "virt/qemu-bitmaps.h"
 
 typedef struct {
   VarveQmpDomain *domain;
@@ -130,6 +129,17 @@ add_filter (const Starting *starting, guint i, GCancellable *cancellable, GError
               cancellable, error);
 }
 
+static JsonArray *
+bitmaps_since (const VarveStartDisk *wanted)
+{
+  JsonArray *names = json_array_new ();
+
+  json_array_add_string_element (names, wanted->since);
+  for (guint i = 0; wanted->since_also && i < wanted->since_also->len; i++)
+    json_array_add_string_element (names, g_ptr_array_index (wanted->since_also, i));
+  return names;
+}
+
 /* The frozen map is merged from the old bitmap in the same transaction, as that one goes on
  * recording. */
 static void
@@ -140,20 +150,16 @@ add_bitmap_actions (const Starting *starting, guint i, JsonArray *actions)
   g_autofree char *frozen = name_at (starting, 't', i);
 
   if (wanted->checkpoint)
-    json_array_add_object_element (
-        actions,
-        varve_qmp_args ("{'type':'block-dirty-bitmap-add','data':{'node':%s,'name':%s,"
-                        "'persistent':%b,'granularity':%u}}",
-                        node, starting->start->checkpoint, !wanted->transient, GRANULARITY));
+    varve_qemu_add_bitmap (actions, node, starting->start->checkpoint, !wanted->transient);
   json_array_add_object_element (
       actions, varve_qmp_args ("{'type':'block-dirty-bitmap-add','data':{'node':%s,'name':%s,"
                                "'disabled':true,'granularity':%u}}",
-                               node, frozen, GRANULARITY));
+                               node, frozen, VARVE_BITMAP_GRANULARITY));
   if (wanted->since)
     json_array_add_object_element (
         actions, varve_qmp_args ("{'type':'block-dirty-bitmap-merge','data':{'node':%s,"
-                                 "'target':%s,'bitmaps':[%s]}}",
-                                 node, frozen, wanted->since));
+                                 "'target':%s,'bitmaps':%a}}",
+                                 node, frozen, bitmaps_since (wanted)));
 }
 
 static JsonObject *
@@ -186,7 +192,7 @@ transact (Starting *starting, GError **error)
     add_bitmap_actions (starting, i, actions);
   for (guint i = 0; i < starting->disks->len && starting->strategy != VARVE_QMP_FILTER; i++)
     json_array_add_object_element (actions, backup_job (starting, i));
-  if (!run (starting, "transaction", varve_qmp_args ("{'actions':%a}", actions), NULL, &local)) {
+  if (!varve_qemu_transact (starting->domain->qmp, actions, &local)) {
     /* Refused is not done; where the answer was lost it may have been. */
     starting->committed = !varve_qmp_error_class (local);
     g_propagate_error (error, g_steal_pointer (&local));
