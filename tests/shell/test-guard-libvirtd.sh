@@ -138,7 +138,7 @@ for point in libvirt-start-before libvirt-start-after session-started copy-disk 
   kill_libvirtd KILL
   start_libvirtd
   status=0
-  kill -CONT "$backup_pid"
+  continue_backup
   wait "$backup_pid" || status=$?
   if [ "$status" -eq 0 ]; then
     backups=$((backups + 1))

@@ -148,7 +148,7 @@ for action in kill stop; do
   assert_equal "$status" 137 "status of a worker that met its $action"
   wait_for "$bound" "the guard to end the session" session_is_over
   assert_thawed $((bound * 1000))
-  assert_nothing_left
+  assert_nothing_left_on_host
   echo "worker met its $action while the guest was frozen: as it should be"
 done
 
