@@ -40,6 +40,8 @@ typedef struct {
   bool recording;
   bool persistent;
   bool inconsistent;
+  bool missing; /* the hypervisor's record speaks of it, and the disk does not have it; then it is
+                   told as inconsistent, too */
   bool busy;
 } VarveBitmap;
 
