@@ -60,6 +60,15 @@ typedef struct {
 VarveCheckpointMetadata *varve_checkpoint_metadata_new (const char *name);
 void varve_checkpoint_metadata_free (VarveCheckpointMetadata *metadata);
 
+/* A session of varve of which something is in the hypervisor. */
+typedef struct {
+  char *session;
+  char *directory; /* of its sockets; NULL: not told */
+} VarveLeftOver;
+
+VarveLeftOver *varve_left_over_new (const char *session, const char *directory);
+void varve_left_over_free (VarveLeftOver *over);
+
 /* NULL when there is none. */
 VarveDisk *varve_disk_find (GPtrArray *disks, const char *name);
 VarveBitmap *varve_bitmap_find (GPtrArray *bitmaps, const char *disk, const char *name);
