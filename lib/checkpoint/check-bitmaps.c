@@ -55,24 +55,22 @@ judge_base (const VarveCheckFacts *facts, const VarveCheckBackup *backup, const 
   char *why;
 
   if (!is_of_domain (facts, backup))
-    return fault (VARVE_CHECK_IMAGE_COPIED,
-                  g_strdup_printf ("its backup %s is one of domain '%s': the image is a copy",
-                                   backup->id, backup->domain));
+    return fault (
+        VARVE_CHECK_IMAGE_COPIED,
+        g_strdup_printf ("the backup is one of domain '%s': the image is a copy", backup->domain));
   if (before == NULL)
-    return fault (VARVE_CHECK_DISK_NOT_IN_BACKUP,
-                  g_strdup_printf ("its backup %s does not have this disk", backup->id));
+    return fault (VARVE_CHECK_DISK_NOT_IN_BACKUP, g_strdup ("the backup does not have this disk"));
   if (disk && before->size > disk->size)
     return fault (VARVE_CHECK_DISK_SHRUNK,
-                  g_strdup_printf ("its backup %s is of %" G_GUINT64_FORMAT
+                  g_strdup_printf ("the backup is of %" G_GUINT64_FORMAT
                                    " bytes, and the disk has shrunk to %" G_GUINT64_FORMAT,
-                                   backup->id, before->size, disk->size));
+                                   before->size, disk->size));
   why = facts->check_base (backup, name, facts->check_data);
   if (why != NULL) {
     g_autofree char *text = why;
 
-    return fault (
-        VARVE_CHECK_BACKUP_DAMAGED,
-        g_strdup_printf ("its backup %s is not fit to be built upon: %s", backup->id, text));
+    return fault (VARVE_CHECK_BACKUP_DAMAGED,
+                  g_strdup_printf ("the backup is not fit to be built upon: %s", text));
   }
   return (Verdict){ .usable = true };
 }
@@ -290,11 +288,25 @@ used_on (const VarveCheckFacts *facts, const Checkpoint *checkpoint)
   return NULL;
 }
 
+/* A session that may be alive, and does not tell us its checkpoint. */
+static const VarveCheckSession *
+stranger (const VarveCheckFacts *facts)
+{
+  for (guint i = 0; i < facts->sessions->len; i++) {
+    const VarveCheckSession *session = g_ptr_array_index (facts->sessions, i);
+
+    if (session->in_hypervisor && !session->recorded && session->in_use)
+      return session;
+  }
+  return NULL;
+}
+
 static void
 check_no_backup (VarveCheck *check, const Checkpoint *checkpoint)
 {
   VarveFindingFacts *finding =
       varve_check_add (check, VARVE_CHECK_NO_BACKUP, checkpoint->name, NULL);
+  const VarveCheckSession *session = stranger (check->facts);
 
   finding->what =
       g_strdup_printf ("The store of '%s' does not have backup %s: that was not finished, "
@@ -303,22 +315,36 @@ check_no_backup (VarveCheck *check, const Checkpoint *checkpoint)
   finding->meaning =
       g_strdup ("No backup can use it, and each write of the guest is noted in it. The "
                 "owner's next backup removes it.");
-  varve_check_offer (check, finding, VARVE_REPAIR_REMOVE, g_strdup ("The checkpoint is removed."));
+  if (session)
+    varve_check_refuse (finding,
+                        g_strdup_printf ("It may be that of session %s, which may be alive: "
+                                         "see what is said of that.",
+                                         session->id));
+  else
+    varve_check_offer (check, finding, VARVE_REPAIR_REMOVE,
+                       g_strdup ("The checkpoint is removed."));
 }
 
+/* Once for each owner. */
 static void
-check_unknown (VarveCheck *check, const Checkpoint *checkpoint)
+check_unknown (VarveCheck *check, const char *owner)
 {
-  VarveFindingFacts *finding =
-      varve_check_add (check, VARVE_CHECK_STORE_UNKNOWN, checkpoint->name, NULL);
+  VarveFindingFacts *finding;
 
+  for (guint i = 0; i < check->findings->len; i++) {
+    const VarveFindingFacts *found = g_ptr_array_index (check->findings, i);
+
+    if (found->kind == VARVE_CHECK_STORE_UNKNOWN && g_str_equal (found->owner, owner))
+      return;
+  }
+  finding = varve_check_add (check, VARVE_CHECK_STORE_UNKNOWN, NULL, NULL);
+  finding->owner = g_strdup (owner);
   finding->damage = false;
-  finding->what = g_strdup_printf (
-      "Whether the store of '%s' has backup %s cannot be told: the store is not at "
-      "hand, or some of its manifests cannot be read.",
-      checkpoint->parts.owner, checkpoint->parts.backup);
-  finding->meaning = g_strdup ("Nothing is known against it.");
-  varve_check_refuse (finding, g_strdup ("Name the store by --from STORE to have it judged."));
+  finding->what = g_strdup_printf ("What the checkpoints of '%s' are good for cannot be told: its "
+                                   "store is not at hand, or some of its manifests cannot be read.",
+                                   owner);
+  finding->meaning = g_strdup ("Nothing is known against them.");
+  varve_check_refuse (finding, g_strdup ("Name the store by --from STORE to have them judged."));
 }
 
 static void
@@ -451,7 +477,7 @@ varve_check_bitmaps (VarveCheck *check)
       continue;
     }
     if (checkpoint->state == VARVE_CHECK_BACKUP_UNKNOWN)
-      check_unknown (check, checkpoint);
+      check_unknown (check, checkpoint->parts.owner);
     for (guint j = 0; j < checkpoint->bitmaps->len; j++)
       check_bitmap (check, checkpoint, g_ptr_array_index (checkpoint->bitmaps, j));
   }

@@ -22,14 +22,6 @@ void varve_check_offer (VarveCheck *check, VarveFindingFacts *finding, VarveRepa
 /* There is no safe way, for the reason in @cure. */
 void varve_check_refuse (VarveFindingFacts *finding, char *cure);
 
-/* The session that made the checkpoint and has not been ended; NULL: none. */
-const VarveCheckSession *varve_check_session_of (const VarveCheckFacts *facts,
-                                                 const char *checkpoint);
-/* Whether it is for the session to keep the checkpoint or drop it: a live one, or one that died
- * before its backup was complete. */
-bool varve_check_is_tentative (const VarveCheckFacts *facts, const char *checkpoint,
-                               const VarveCheckpointName *name);
-
 /* Whether the next backup of the checkpoint's owner can be taken since @bitmap. */
 bool varve_check_is_usable (const VarveCheckFacts *facts, const VarveBitmap *bitmap);
 /* How @owner's next backup takes @disk, as a sentence. (transfer full) */

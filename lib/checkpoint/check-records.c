@@ -15,8 +15,7 @@ contains (GPtrArray *names, const char *name)
   return g_ptr_array_find_with_equal_func (names, name, g_str_equal, NULL);
 }
 
-/* The disks on which the checkpoint can be used by the hypervisor: a broken bitmap is one that it
- * refuses. */
+/* The disks on which libvirt accepts the checkpoint: neither broken nor disabled. */
 static GPtrArray *
 sound_disks (const VarveCheckFacts *facts, const char *name)
 {
@@ -25,8 +24,8 @@ sound_disks (const VarveCheckFacts *facts, const char *name)
   for (guint i = 0; i < facts->bitmaps->len; i++) {
     const VarveBitmap *bitmap = g_ptr_array_index (facts->bitmaps, i);
 
-    if (g_str_equal (bitmap->name, name) && !bitmap->inconsistent && !bitmap->missing &&
-        varve_disk_find (facts->disks, bitmap->disk) != NULL)
+    if (g_str_equal (bitmap->name, name) && bitmap->recording && !bitmap->inconsistent &&
+        !bitmap->missing && varve_disk_find (facts->disks, bitmap->disk) != NULL)
       g_ptr_array_add (disks, g_strdup (bitmap->disk));
   }
   return disks;

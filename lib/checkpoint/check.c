@@ -195,7 +195,8 @@ bool
 varve_finding_facts_same (const VarveFindingFacts *a, const VarveFindingFacts *b)
 {
   return a->kind == b->kind && g_strcmp0 (a->checkpoint, b->checkpoint) == 0 &&
-         g_strcmp0 (a->disk, b->disk) == 0 && g_strcmp0 (a->session, b->session) == 0;
+         g_strcmp0 (a->owner, b->owner) == 0 && g_strcmp0 (a->disk, b->disk) == 0 &&
+         g_strcmp0 (a->session, b->session) == 0;
 }
 
 VarveFindingFacts *

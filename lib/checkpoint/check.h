@@ -10,6 +10,7 @@
  */
 #pragma once
 
+#include "checkpoint/name.h"
 #include "virt/inventory.h"
 
 typedef enum {
@@ -119,6 +120,14 @@ typedef enum {
 VarveCheckBackupState varve_check_find_backup (const VarveCheckFacts *facts, const char *owner,
                                                const char *backup, const VarveCheckBackup **out);
 
+/* The session that made the checkpoint and has not been ended; NULL: none. */
+const VarveCheckSession *varve_check_session_of (const VarveCheckFacts *facts,
+                                                 const char *checkpoint);
+/* Whether it is for the session to keep the checkpoint or drop it: a live one, or one that died
+ * before its backup was complete. */
+bool varve_check_is_tentative (const VarveCheckFacts *facts, const char *checkpoint,
+                               const VarveCheckpointName *name);
+
 /* --- findings --------------------------------------------------------------------------------- */
 
 typedef struct {
@@ -137,7 +146,7 @@ typedef struct {
 } VarveFindingFacts;
 
 void varve_finding_facts_free (VarveFindingFacts *finding);
-/* Whether both tell of the same thing: of kind, checkpoint, disk and session. */
+/* Whether both tell of the same thing: of kind, checkpoint, owner, disk and session. */
 bool varve_finding_facts_same (const VarveFindingFacts *a, const VarveFindingFacts *b);
 
 /* Array of VarveFindingFacts: sessions first, then checkpoints by name; empty for a healthy domain.

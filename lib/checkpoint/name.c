@@ -10,6 +10,9 @@
 #include "util/clock.h"
 
 #define PREFIX      "varve."
+#define FROZEN      "varve-"
+#define SESSION_LEN 16
+#define SESSION_END (strlen (FROZEN) + SESSION_LEN)
 #define OWNER_CHARS "abcdefghijklmnopqrstuvwxyz0123456789-"
 #define STORE_LEN   9 /* '-' and 8 hex */
 #define OWNER_MAX   (VARVE_OWNER_LABEL_MAX + STORE_LEN)
@@ -73,6 +76,14 @@ varve_checkpoint_name_clear (VarveCheckpointName *name)
   g_clear_pointer (&name->owner, g_free);
   g_clear_pointer (&name->backup, g_free);
   g_clear_pointer (&name->nonce, g_free);
+}
+
+bool
+varve_checkpoint_is_frozen (const char *name)
+{
+  return g_str_has_prefix (name, FROZEN) && strlen (name) > SESSION_END &&
+         strspn (name + strlen (FROZEN), "0123456789abcdef") == SESSION_LEN &&
+         g_str_has_prefix (name + SESSION_END, "-t-");
 }
 
 /* What does not fit becomes '-', what is too long is cut. */

@@ -36,6 +36,9 @@ char *varve_checkpoint_name_new (const char *owner, const char *backup);
 bool varve_checkpoint_name_parse (const char *name, VarveCheckpointName *out);
 void varve_checkpoint_name_clear (VarveCheckpointName *name);
 
+/* Whether it is the name of what a session froze for reading: "varve-SESSION-t-N", on bare QEMU. */
+bool varve_checkpoint_is_frozen (const char *name);
+
 /* OWNER from a label (a job's name serves: what does not fit [a-z0-9-] becomes '-') and the uuid of
  * the store. (transfer full) */
 char *varve_checkpoint_owner (const char *label, const char *store_uuid);

@@ -408,6 +408,13 @@ unrecorded_elsewhere (Fixture *f)
 }
 
 static void
+unrecorded_elsewhere_no_backup (Fixture *f)
+{
+  unrecorded_elsewhere (f);
+  add_bitmap (f, "vda", CK_C);
+}
+
+static void
 files (Fixture *f)
 {
   unrecorded (f);
@@ -543,7 +550,7 @@ static const Case cases[] = {
   { "no backup", of_no_backup, 1, VARVE_CHECK_NO_BACKUP, CK_C, NULL, REMOVE, "does not have backup",
     "No backup can use it" },
   { "no backup, manifests unreadable", of_no_backup_store_half_read, 1, VARVE_CHECK_STORE_UNKNOWN,
-    CK_C, NULL, NONE, "cannot be told", .is_note = true, .left = 1 },
+    NULL, NULL, NONE, "cannot be told", .is_note = true, .left = 1 },
   { "newest removed", newest_removed, 2, VARVE_CHECK_BITMAP_MISSING, CK_B, "vda", NONE,
     "bitmap of the newest backup", "incremental on disk 'vda', since " ID_A, "known to nobody",
     .is_note = true, .left = 2 },
@@ -589,16 +596,18 @@ static const Case cases[] = {
     VARVE_REPAIR_END, "not on record here" },
   { "unrecorded session of another state directory", unrecorded_elsewhere, 1,
     VARVE_CHECK_SESSION_UNRECORDED, NULL, NULL, NONE, .cure = "elsewhere", .left = 1 },
+  { "a checkpoint that may be its own", unrecorded_elsewhere_no_backup, 2,
+    VARVE_CHECK_SESSION_UNRECORDED, NULL, NULL, NONE, .cure = "elsewhere", .left = 2 },
   { "files of a session", files, 1, VARVE_CHECK_SESSION_FILES, NULL, NULL,
     VARVE_REPAIR_REMOVE_FILES, "/state/sockets/x" },
   { "files in use", files_in_use, 1, VARVE_CHECK_SESSION_FILES, NULL, NULL, NONE,
     .cure = "QEMU has it", .left = 1 },
   { "record unreadable", unreadable, 1, VARVE_CHECK_SESSION_UNREADABLE, NULL, NULL, NONE,
     "version 9", .left = 1 },
-  { "store not at hand", no_store, 2, VARVE_CHECK_STORE_UNKNOWN, CK_A, NULL, NONE, "cannot be told",
-    .cure = "--from", .is_note = true, .left = 2 },
-  { "store not at hand, broken", no_store_broken, 4, VARVE_CHECK_STORE_UNKNOWN, CK_A, NULL, NONE,
-    .is_note = true, .left = 4 },
+  { "store not at hand", no_store, 1, VARVE_CHECK_STORE_UNKNOWN, NULL, NULL, NONE, "cannot be told",
+    .cure = "--from", .is_note = true, .left = 1 },
+  { "store not at hand, broken", no_store_broken, 3, VARVE_CHECK_STORE_UNKNOWN, NULL, NULL, NONE,
+    .is_note = true, .left = 3 },
   { "another owner's", another_owner, 2, VARVE_CHECK_BITMAP_BROKEN, CK_B, "vda", NONE,
     .cure = "'--owner " OWNER "'", .left = 2 },
   { "owner spelt out", owner_spelt_out, 2, VARVE_CHECK_BITMAP_BROKEN, CK_B, "vda", REMOVE,

@@ -48,6 +48,17 @@ test_foreign_names (void)
 }
 
 static void
+test_frozen_names (void)
+{
+  g_assert_true (varve_checkpoint_is_frozen ("varve-0123456789abcdef-t-0"));
+  g_assert_false (varve_checkpoint_is_frozen ("varve-0123456789abcdef-s-0"));
+  g_assert_false (varve_checkpoint_is_frozen ("varve-0123456789abcde-t-0"));
+  g_assert_false (varve_checkpoint_is_frozen ("varve-0123456789abcdef"));
+  g_assert_false (varve_checkpoint_is_frozen ("varve-"));
+  g_assert_false (varve_checkpoint_is_frozen (CK (1)));
+}
+
+static void
 test_owner (void)
 {
   g_autofree char *plain =
@@ -182,6 +193,7 @@ main (int argc, char **argv)
   g_test_init (&argc, &argv, NULL);
   g_test_add_func ("/checkpoint/name/round-trip", test_name_round_trip);
   g_test_add_func ("/checkpoint/name/foreign", test_foreign_names);
+  g_test_add_func ("/checkpoint/name/frozen", test_frozen_names);
   g_test_add_func ("/checkpoint/name/owner", test_owner);
   g_test_add_func ("/checkpoint/name/owner-without-store", test_owner_without_store);
   g_test_add_func ("/checkpoint/name/owner-matches", test_owner_matches);
