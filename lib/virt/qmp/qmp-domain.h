@@ -120,6 +120,8 @@ bool varve_qmp_poll (VarveSnapshot *snapshot, VarveSnapshotStatus *out, GCancell
 bool varve_qmp_finish (VarveSnapshot *snapshot, GCancellable *cancellable, GError **error);
 bool varve_qmp_end (VarveSnapshot *snapshot, bool start_was_cut, GCancellable *cancellable,
                     GError **error);
+bool varve_qmp_left_overs (VarveDomain *base, GPtrArray **out, GCancellable *cancellable,
+                           GError **error);
 /* Resumes the guest where @was_stopped, and takes down what of @start is in QEMU. */
 bool varve_qmp_take_down (VarveQmpDomain *domain, const VarveStart *start, bool was_stopped,
                           GCancellable *cancellable, GError **error);
