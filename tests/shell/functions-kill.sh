@@ -33,15 +33,19 @@ list_backups ()
   sed 1d "$tmp/list.log" | cut -d ' ' -f 1 | sort
 }
 
-# expect_list MORE: `varve list` shows what it showed before, and MORE backups, each one with all that it consists of.
+# expect_list MORE: `varve list` shows what it showed before, and MORE backups (a regex: "0|1" is one at most), each one
+# with all that it consists of.
 expect_list ()
 {
-  local backup
+  local backup new
   mv "$tmp/listed" "$tmp/listed.before"
   list_backups > "$tmp/listed"
   assert_equal "$(comm -23 "$tmp/listed.before" "$tmp/listed")" '' "backups gone from the list"
-  assert_equal "$(comm -13 "$tmp/listed.before" "$tmp/listed" | wc -l)" "$1" "new backups in the list"
-  for backup in $(comm -13 "$tmp/listed.before" "$tmp/listed"); do
+  new=$(comm -13 "$tmp/listed.before" "$tmp/listed")
+  if ! [[ "$(wc -w <<< "$new")" =~ ^($1)$ ]]; then
+    fail "new in the list: '$new' instead of $1 backups"
+  fi
+  for backup in $new; do
     varve show --from "images:$store" "$backup" > "$tmp/show.log"
   done
 }
@@ -105,6 +109,25 @@ assert_small_layers ()
       fi
     done
   done
+}
+
+# assert_guest_state STATE WHEN: of bare QEMU.
+assert_guest_state ()
+{
+  assert_equal "$(qmp query-status | sed 's/.*"status": "\([a-z-]*\)".*/\1/')" "$1" "state of the guest $2"
+}
+
+# assert_qemu_clean CHECKPOINTS: nodes, exports and jobs are as when $before was taken (by qemu_names), of bitmaps there
+# are those of so many checkpoints, on all disks, and the guest runs.
+assert_qemu_clean ()
+{
+  local names bitmaps
+  names=$(qemu_names)
+  bitmaps=$(sed -n '/^bitmaps/{s/(/\n/g;p}' <<< "$names" | sed -n "s/.*'\(varve[^']*\)').*/\1/p" | sort)
+  assert_equal "$(grep -v ^bitmaps <<< "$names")" "$(grep -v ^bitmaps <<< "$before")" "what is in QEMU"
+  assert_equal "$(wc -l <<< "$bitmaps")" $(($1 * ${#disk_files[@]})) "bitmaps ($bitmaps)"
+  assert_equal "$(sed '/^varve\./d' <<< "$bitmaps")" '' "bitmaps of a session"
+  assert_guest_state running "now"
 }
 
 # prove_new: of every listed backup that has no proof yet, the disks are now still as they were at its instant: their

@@ -27,33 +27,15 @@ backup_args=(-c "qmp+unix://$qmp" vm)
 before=$(qemu_names)
 sleep 1
 
-assert_status ()
-{
-  assert_equal "$(qmp query-status | sed 's/.*"status": "\([a-z-]*\)".*/\1/')" "$1" "state of the guest $2"
-}
-
-# assert_qemu_clean CHECKPOINTS: nodes, exports and jobs are as at the beginning, of bitmaps there are those of the
-# checkpoints that are kept, on both disks, and the guest runs.
-assert_qemu_clean ()
-{
-  local names bitmaps
-  names=$(qemu_names)
-  bitmaps=$(sed -n '/^bitmaps/{s/(/\n/g;p}' <<< "$names" | sed -n "s/.*'\(varve[^']*\)').*/\1/p" | sort)
-  assert_equal "$(grep -v ^bitmaps <<< "$names")" "$(grep -v ^bitmaps <<< "$before")" "what is in QEMU"
-  assert_equal "$(wc -l <<< "$bitmaps")" $(($1 * ${#disk_files[@]})) "bitmaps ($bitmaps)"
-  assert_equal "$(sed '/^varve\./d' <<< "$bitmaps")" '' "bitmaps of a session"
-  assert_status running "now"
-}
-
 # At some points the guest stands still for the instant, as the page says; at any other it runs.
 assert_guest_as_documented ()
 {
   case "$strategy-$1" in
   filter-qmp-start-stopped | filter-qmp-start-transaction | filter-qmp-start-switched)
-    assert_status paused "after a kill at $1"
+    assert_guest_state paused "after a kill at $1"
     ;;
   *)
-    assert_status running "after a kill at $1"
+    assert_guest_state running "after a kill at $1"
     ;;
   esac
 }
