@@ -75,6 +75,7 @@ bool cli_run_job (Cli *cli, VarveJob *job, const char *only, bool print_xml, GEr
 typedef bool (*CliVerb) (Cli *cli, int argc, char **argv, GError **error);
 
 bool cli_backup (Cli *cli, int argc, char **argv, GError **error);
+bool cli_checkpoint (Cli *cli, int argc, char **argv, GError **error);
 bool cli_delete (Cli *cli, int argc, char **argv, GError **error);
 bool cli_list (Cli *cli, int argc, char **argv, GError **error);
 bool cli_recover (Cli *cli, int argc, char **argv, GError **error);

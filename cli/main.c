@@ -29,6 +29,7 @@ static const Verb verbs[] = {
   { "verify", cli_verify, "check backups against their sums" },
   { "delete", cli_delete, "delete a backup" },
   { "restore", cli_restore, "restore disks of a backup" },
+  { "checkpoint", cli_checkpoint, "list, check and change checkpoints" },
   { "recover", cli_recover, "end what killed runs left behind" },
 };
 

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Copyright the varve authors */
 
-/**
- * varve.h: everything that libvarve offers.
+/* Everything that libvarve offers.
  *
  * varve backs up and restores the disks of QEMU/KVM virtual machines over NBD. A job document says
- * what to do (VarveJob), a run does it (VarveRun), a store keeps the result (VarveStore).
+ * what to do (VarveJob), a run does it (VarveRun), a store keeps the result (VarveStore). The record of what
+ * has changed since, on the domain itself, is in its checkpoints (VarveCheckpoints).
  */
 #pragma once
 
@@ -14,3 +14,4 @@
 #include "varve-job.h"
 #include "varve-store.h"
 #include "varve-run.h"
+#include "varve-checkpoints.h"

@@ -9,15 +9,30 @@
 
 #include "util/clock.h"
 
-#define PREFIX "varve."
+#define PREFIX      "varve."
+#define FROZEN      "varve-"
+#define SESSION_LEN 16
+#define SESSION_END (strlen (FROZEN) + SESSION_LEN)
+#define OWNER_CHARS "abcdefghijklmnopqrstuvwxyz0123456789-"
+#define STORE_LEN   9 /* '-' and 8 hex */
+#define OWNER_MAX   (VARVE_OWNER_LABEL_MAX + STORE_LEN)
+
+bool
+varve_checkpoint_owner_has_store (const char *owner)
+{
+  return !g_str_has_prefix (owner, VARVE_OWNER_NO_STORE);
+}
 
 static bool
 is_owner (const char *text)
 {
   size_t length = strlen (text);
 
-  return length > 9 && length <= VARVE_OWNER_LABEL_MAX + 9 && text[length - 9] == '-' &&
-         strspn (text, "abcdefghijklmnopqrstuvwxyz0123456789-") == length &&
+  if (length > OWNER_MAX || strspn (text, OWNER_CHARS) != length)
+    return false;
+  if (!varve_checkpoint_owner_has_store (text))
+    return length > strlen (VARVE_OWNER_NO_STORE);
+  return length > STORE_LEN && text[length - STORE_LEN] == '-' &&
          strspn (text + length - 8, "0123456789abcdef") == 8;
 }
 
@@ -63,18 +78,56 @@ varve_checkpoint_name_clear (VarveCheckpointName *name)
   g_clear_pointer (&name->nonce, g_free);
 }
 
+bool
+varve_checkpoint_is_frozen (const char *name)
+{
+  return g_str_has_prefix (name, FROZEN) && strlen (name) > SESSION_END &&
+         strspn (name + strlen (FROZEN), "0123456789abcdef") == SESSION_LEN &&
+         g_str_has_prefix (name + SESSION_END, "-t-");
+}
+
+/* What does not fit becomes '-', what is too long is cut. */
+static void
+append_label (GString *owner, const char *label)
+{
+  size_t end = owner->len + VARVE_OWNER_LABEL_MAX;
+
+  for (const char *p = label; *p && owner->len < end; p++) {
+    char c = g_ascii_tolower (*p);
+
+    g_string_append_c (owner, g_ascii_isalnum (c) ? c : '-');
+  }
+}
+
 char *
 varve_checkpoint_owner (const char *label, const char *store_uuid)
 {
   g_autoptr (GString) owner = g_string_new (NULL);
 
-  for (const char *p = label; *p && owner->len < VARVE_OWNER_LABEL_MAX; p++) {
-    char c = g_ascii_tolower (*p);
-
-    g_string_append_c (owner, g_ascii_isalnum (c) ? c : '-');
-  }
-  if (owner->len == 0)
-    g_string_assign (owner, "varve");
+  append_label (owner, *label ? label : "varve");
+  /* Never to be taken for an owner without a store. */
+  if (!varve_checkpoint_owner_has_store (owner->str))
+    owner->str[1] = 'x';
   g_string_append_printf (owner, "-%.8s", store_uuid);
   return g_strdup (owner->str);
+}
+
+char *
+varve_checkpoint_owner_without_store (const char *label)
+{
+  g_autoptr (GString) owner = g_string_new (VARVE_OWNER_NO_STORE);
+
+  append_label (owner, *label ? label : "varve");
+  return g_strdup (owner->str);
+}
+
+bool
+varve_checkpoint_owner_matches (const char *owner, const char *label)
+{
+  g_autofree char *without = varve_checkpoint_owner_without_store (label);
+  g_autofree char *with = varve_checkpoint_owner (label, "");
+
+  return strcmp (owner, label) == 0 || strcmp (owner, without) == 0 ||
+         (varve_checkpoint_owner_has_store (owner) && strlen (owner) == strlen (with) + 8 &&
+          g_str_has_prefix (owner, with));
 }

@@ -14,7 +14,7 @@ struct _VarveBackupAction {
   GHashTable *named;
 };
 
-G_DEFINE_TYPE (VarveBackupAction, varve_backup_action, G_TYPE_OBJECT)
+G_DEFINE_FINAL_TYPE (VarveBackupAction, varve_backup_action, G_TYPE_OBJECT)
 
 static void
 varve_backup_action_finalize (GObject *object)
@@ -35,6 +35,7 @@ varve_backup_action_class_init (VarveBackupActionClass *klass)
 static void
 varve_backup_action_init (VarveBackupAction *self)
 {
+  self->def = varve_backup_def_new ();
   self->named = g_hash_table_new_full (g_str_hash, g_str_equal, g_free, NULL);
 }
 
@@ -43,6 +44,7 @@ varve_backup_action_new (VarveBackupDef *def)
 {
   VarveBackupAction *self = g_object_new (VARVE_TYPE_BACKUP_ACTION, NULL);
 
+  varve_backup_def_free (self->def);
   self->def = def;
   for (guint i = 0; i < def->disks->len; i++) {
     const VarveJobDisk *disk = g_ptr_array_index (def->disks, i);

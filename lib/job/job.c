@@ -18,7 +18,7 @@ struct _VarveJob {
   GPtrArray *actions; /* of VarveBackupAction and VarveRestoreAction */
 };
 
-G_DEFINE_TYPE (VarveJob, varve_job, G_TYPE_OBJECT)
+G_DEFINE_FINAL_TYPE (VarveJob, varve_job, G_TYPE_OBJECT)
 
 static void
 varve_job_finalize (GObject *object)

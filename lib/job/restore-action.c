@@ -11,7 +11,7 @@ struct _VarveRestoreAction {
   VarveRestoreDef *def;
 };
 
-G_DEFINE_TYPE (VarveRestoreAction, varve_restore_action, G_TYPE_OBJECT)
+G_DEFINE_FINAL_TYPE (VarveRestoreAction, varve_restore_action, G_TYPE_OBJECT)
 
 static void
 varve_restore_action_finalize (GObject *object)
@@ -29,6 +29,7 @@ varve_restore_action_class_init (VarveRestoreActionClass *klass)
 static void
 varve_restore_action_init (VarveRestoreAction *self)
 {
+  self->def = varve_restore_def_new ();
 }
 
 VarveRestoreAction *
@@ -36,6 +37,7 @@ varve_restore_action_new (VarveRestoreDef *def)
 {
   VarveRestoreAction *self = g_object_new (VARVE_TYPE_RESTORE_ACTION, NULL);
 
+  varve_restore_def_free (self->def);
   self->def = def;
   return self;
 }

@@ -10,8 +10,10 @@
 G_BEGIN_DECLS
 
 /**
- * VarveJob: a job document: a name and its actions, in order. It is a document only: nothing is
- * looked up, opened or changed by it.
+ * VarveJob:
+ *
+ * A job document: a name and its actions, in order. It is a document only: nothing is looked up,
+ * opened or changed by it.
  *
  * Since: 0.1
  */
@@ -20,7 +22,9 @@ VARVE_API
 G_DECLARE_FINAL_TYPE (VarveJob, varve_job, VARVE, JOB, GObject)
 
 /**
- * VarveBackupAction: one `<backup>` of a job.
+ * VarveBackupAction:
+ *
+ * One `<backup>` of a job.
  *
  * Since: 0.1
  */
@@ -29,7 +33,9 @@ VARVE_API
 G_DECLARE_FINAL_TYPE (VarveBackupAction, varve_backup_action, VARVE, BACKUP_ACTION, GObject)
 
 /**
- * VarveRestoreAction: one `<restore>` of a job.
+ * VarveRestoreAction:
+ *
+ * One `<restore>` of a job.
  *
  * Since: 0.1
  */
@@ -38,87 +44,116 @@ VARVE_API
 G_DECLARE_FINAL_TYPE (VarveRestoreAction, varve_restore_action, VARVE, RESTORE_ACTION, GObject)
 
 /**
- * varve_job_new: an empty job.
+ * varve_job_new:
  * @name: its name: [A-Za-z0-9_.-], at most 64 bytes
  *
+ * Makes a job without actions.
+ *
  * Returns: (transfer full): the job
+ *
  * Since: 0.1
  */
 VARVE_API VarveJob *varve_job_new (const char *name);
 
 /**
- * varve_job_load: reads a job document. The reader takes no network, no external entity, no
- * document over 1 MiB, and does not rely on the schema having been run.
- * @path: the file
+ * varve_job_load: (constructor)
+ * @path: (type filename): the file
+ *
+ * Reads a job document. The reader takes no network, no external entity, no document over 1 MiB,
+ * and does not rely on the schema having been run.
  *
  * Errors: %VARVE_ERROR_DOCUMENT with file, line and what was expected.
+ *
  * Returns: (transfer full) (nullable): the job
+ *
  * Since: 0.1
  */
 VARVE_API VarveJob *varve_job_load (const char *path, GError **error);
 
 /**
- * varve_job_parse: as varve_job_load(), from memory.
- * @data: the document
+ * varve_job_parse: (constructor)
+ * @data: (array length=length) (element-type guint8): the document
  * @length: its bytes
  * @name: what messages call it
  *
+ * As varve_job_load(), from memory.
+ *
  * Returns: (transfer full) (nullable): the job
+ *
  * Since: 0.1
  */
 VARVE_API VarveJob *varve_job_parse (const char *data, gsize length, const char *name,
                                      GError **error);
 
 /**
- * varve_job_validate: checks a document against the RelaxNG schema, then reads it.
- * @path: the file
- * @schema: (nullable): the schema file; %NULL: the installed one
+ * varve_job_validate:
+ * @path: (type filename): the file
+ * @schema: (type filename) (nullable): the schema file; %NULL: the installed one
  * @out_problems: (out) (transfer container) (element-type utf8): "FILE:LINE: what is wrong", all of
  * them; empty when the document is valid
  *
- * Returns: %FALSE only when the document or the schema could not be read at all
+ * Checks a document against the RelaxNG schema, then reads it.
+ *
+ * Returns: %TRUE when the check was made, whatever it found; %FALSE with @error set when the
+ * document or the schema could not be read at all
+ *
  * Since: 0.1
  */
 VARVE_API gboolean varve_job_validate (const char *path, const char *schema,
                                        GPtrArray **out_problems, GError **error);
 
 /**
- * varve_job_to_xml: the document that gives this job.
+ * varve_job_to_xml:
  *
- * Returns: (transfer full): XML
+ * Returns: (transfer full): the document that gives this job
+ *
  * Since: 0.1
  */
 VARVE_API char *varve_job_to_xml (VarveJob *job);
 
-/** varve_job_get_name: Returns: (transfer none): the job's name. Since: 0.1 */
+/**
+ * varve_job_get_name:
+ *
+ * Returns: (transfer none) (nullable): the job's name
+ *
+ * Since: 0.1
+ */
 VARVE_API const char *varve_job_get_name (VarveJob *job);
 
 /**
- * varve_job_get_actions: the actions in order, each a VarveBackupAction or VarveRestoreAction.
+ * varve_job_get_actions:
  *
- * Returns: (transfer none) (element-type GObject): the actions
+ * Returns: (transfer none) (element-type GObject.Object): the actions in order, each a
+ * #VarveBackupAction or #VarveRestoreAction
+ *
  * Since: 0.1
  */
 VARVE_API GPtrArray *varve_job_get_actions (VarveJob *job);
 
 /**
- * varve_job_add_backup: appends an action.
+ * varve_job_add_backup:
  * @domain: name or uuid
  * @uri: qemu:///system, qmp+unix:///PATH, or image:
  * @store: STORE, as on the command line: images:DIR
  *
+ * Appends an action.
+ *
  * Returns: (transfer none): the action, to be filled in further
+ *
  * Since: 0.1
  */
 VARVE_API VarveBackupAction *varve_job_add_backup (VarveJob *job, const char *domain,
                                                    const char *uri, const char *store);
 
 /**
- * varve_job_add_restore: appends an action.
+ * varve_job_add_restore:
  * @store: STORE
  * @backup: a backup id, DOMAIN\@latest or DOMAIN\@TIME
  *
+ * Appends an action.
+ *
  * Returns: (transfer none): the action, to be filled in further
+ *
  * Since: 0.1
  */
 VARVE_API VarveRestoreAction *varve_job_add_restore (VarveJob *job, const char *store,
@@ -127,18 +162,41 @@ VARVE_API VarveRestoreAction *varve_job_add_restore (VarveJob *job, const char *
 /* --- backup ------------------------------------------------------------------------------------
  */
 
-/** varve_backup_action_set_name: names the action, for `varve run --only`. Since: 0.1 */
+/**
+ * varve_backup_action_set_name:
+ * @name: (nullable): the name
+ *
+ * Names the action, for `varve run --only`.
+ *
+ * Since: 0.1
+ */
 VARVE_API void varve_backup_action_set_name (VarveBackupAction *action, const char *name);
 
-/** varve_backup_action_set_uuid: the domain's uuid, for when no hypervisor can tell it. Since: 0.1 */
+/**
+ * varve_backup_action_set_uuid:
+ * @uuid: (nullable): the uuid
+ *
+ * The domain's uuid, for when no hypervisor can tell it.
+ *
+ * Since: 0.1
+ */
 VARVE_API void varve_backup_action_set_uuid (VarveBackupAction *action, const char *uuid);
 
-/** varve_backup_action_set_owner: whose checkpoints are used (default: the job's name). Since: 0.1
+/**
+ * varve_backup_action_set_owner:
+ * @owner: (nullable): a label; %NULL: the job's name
+ *
+ * Whose checkpoints are used.
+ *
+ * Since: 0.1
  */
 VARVE_API void varve_backup_action_set_owner (VarveBackupAction *action, const char *owner);
 
 /**
- * varve_backup_action_set_incremental: "auto" (default), "never", or the name of a checkpoint.
+ * varve_backup_action_set_incremental:
+ * @incremental: (nullable): "auto" (so also for %NULL), "never", or the name of a checkpoint
+ *
+ * Since when changes are taken.
  *
  * Since: 0.1
  */
@@ -146,10 +204,11 @@ VARVE_API void varve_backup_action_set_incremental (VarveBackupAction *action,
                                                     const char *incremental);
 
 /**
- * varve_backup_action_add_disk: names a disk. If any is named with @include, only those are backed
- * up.
+ * varve_backup_action_add_disk:
  * @name: the disk's name
  * @include: %FALSE: leave it out
+ *
+ * Names a disk. If any is named with @include, only those are backed up.
  *
  * Since: 0.1
  */
@@ -157,12 +216,14 @@ VARVE_API void varve_backup_action_add_disk (VarveBackupAction *action, const ch
                                              gboolean include);
 
 /**
- * varve_backup_action_set_image: how a stopped disk's image is opened.
+ * varve_backup_action_set_image:
  * @disk: the disk's name; added when it is not there, to be backed up unless
- *   varve_backup_action_add_disk() chooses others
+ * varve_backup_action_add_disk() chooses others
  * @path: the image
  * @format: its format: never guessed
  * @key_file: (nullable): LUKS passphrase file
+ *
+ * How a stopped disk's image is opened.
  *
  * Since: 0.1
  */
@@ -171,32 +232,57 @@ VARVE_API void varve_backup_action_set_image (VarveBackupAction *action, const c
                                               const char *key_file);
 
 /**
- * varve_backup_action_set_quiesce: freezes file systems by the guest agent.
+ * varve_backup_action_set_quiesce:
  * @required: fail when that cannot be done
  * @timeout: seconds
+ *
+ * Freezes file systems by the guest agent.
  *
  * Since: 0.1
  */
 VARVE_API void varve_backup_action_set_quiesce (VarveBackupAction *action, gboolean required,
                                                 guint timeout);
 
-/** varve_backup_action_set_speed: bytes per second at most; 0: no limit. Since: 0.1 */
+/**
+ * varve_backup_action_set_speed:
+ * @speed: bytes per second at most; 0: no limit
+ *
+ * Limits how fast the guest's disks are read.
+ *
+ * Since: 0.1
+ */
 VARVE_API void varve_backup_action_set_speed (VarveBackupAction *action, guint64 speed);
 
-/** varve_backup_action_set_wait: seconds to wait for a busy domain. Since: 0.1 */
+/**
+ * varve_backup_action_set_wait:
+ * @seconds: 0, the default: not at all
+ *
+ * How long a busy domain is waited for.
+ *
+ * Since: 0.1
+ */
 VARVE_API void varve_backup_action_set_wait (VarveBackupAction *action, guint seconds);
 
 /* --- restore -----------------------------------------------------------------------------------
  */
 
-/** varve_restore_action_set_name: names the action, for `varve run --only`. Since: 0.1 */
+/**
+ * varve_restore_action_set_name:
+ * @name: (nullable): the name
+ *
+ * Names the action, for `varve run --only`.
+ *
+ * Since: 0.1
+ */
 VARVE_API void varve_restore_action_set_name (VarveRestoreAction *action, const char *name);
 
 /**
- * varve_restore_action_add_disk: restores one disk to a file or block device.
+ * varve_restore_action_add_disk:
  * @name: the disk's name in the backup
  * @path: the target
  * @format: (nullable): "raw" (so also for %NULL) or "qcow2"
+ *
+ * Restores one disk to a file or block device.
  *
  * Since: 0.1
  */
@@ -204,16 +290,25 @@ VARVE_API void varve_restore_action_add_disk (VarveRestoreAction *action, const 
                                               const char *path, const char *format);
 
 /**
- * varve_restore_action_set_directory: restores every disk that is not named to DISK.FORMAT in
- * @directory.
+ * varve_restore_action_set_directory:
+ * @directory: absolute path
  * @format: (nullable): "raw" (so also for %NULL) or "qcow2"
+ *
+ * Restores every disk that is not named to DISK.FORMAT in @directory.
  *
  * Since: 0.1
  */
 VARVE_API void varve_restore_action_set_directory (VarveRestoreAction *action,
                                                    const char *directory, const char *format);
 
-/** varve_restore_action_set_force: overwrite existing files and devices. Since: 0.1 */
+/**
+ * varve_restore_action_set_force:
+ * @force: %TRUE: they are
+ *
+ * Whether existing files and devices are overwritten.
+ *
+ * Since: 0.1
+ */
 VARVE_API void varve_restore_action_set_force (VarveRestoreAction *action, gboolean force);
 
 G_END_DECLS

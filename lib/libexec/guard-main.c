@@ -24,8 +24,9 @@
 #include "session/guard-wire.h"
 #include "util/error.h"
 
-/* A hypervisor that does not answer may do so later; whoever comes next ends what then is left. */
-#define PATIENCE_S  600
+/* A hypervisor or an agent that does not answer may do so later (longer than VARVE_THAW_PATIENCE_S); whoever comes
+ * next ends what then is left. */
+#define PATIENCE_S  1200
 #define PAUSE_MAX_S 15
 
 static void

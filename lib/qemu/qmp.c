@@ -7,6 +7,10 @@
  * cancelled is abandoned: its id is remembered, and its reply is dropped when it comes, so that the
  * connection is still good for cleaning up. A reply with any other id, a time-out and a broken wire
  * are final: `broken` holds the reason, and every later call fails with it.
+ *
+ * A monitor outlives its clients. What QEMU was at when the last one died is answered to the next:
+ * that comes before the answer to the next one's own first command, as commands are run in turn. So
+ * ids begin at random, and until then other replies are dropped.
  */
 #include "config.h"
 #include "qemu/qmp.h"
@@ -31,6 +35,7 @@ struct VarveQmp {
   unsigned timeout_s;
   unsigned version;
   int64_t last_id;
+  bool negotiated;   /* our own first command has been answered */
   GArray *abandoned; /* of int64_t */
   GQueue events;     /* of JsonObject, oldest first */
   char *broken;      /* why nothing more can be done, or NULL */
@@ -127,6 +132,15 @@ unexpected (VarveQmp *qmp, JsonObject *message, GError **error)
   return false;
 }
 
+/* An answer to somebody who was connected before us. One without an id that tells of an error is about
+ * what we sent. */
+static bool
+is_stray (const VarveQmp *qmp, JsonObject *message)
+{
+  return !qmp->negotiated &&
+         (json_object_has_member (message, "id") || json_object_has_member (message, "return"));
+}
+
 /* One message that matters. @out_reply is NULL after an event (which is then in the queue) and
  * after a reply that nobody waits for any more. @id 0: no reply is awaited. False without an error:
  * time is up. */
@@ -157,7 +171,7 @@ receive_one (VarveQmp *qmp, int64_t id, int64_t deadline, GCancellable *cancella
     *out_reply = g_steal_pointer (&message);
     return true;
   }
-  return forget_abandoned (qmp, got) || unexpected (qmp, message, error);
+  return forget_abandoned (qmp, got) || is_stray (qmp, message) || unexpected (qmp, message, error);
 }
 
 static JsonObject *
@@ -365,6 +379,7 @@ negotiate (VarveQmpWire *wire, unsigned timeout_s, int64_t deadline, GCancellabl
 
   qmp->wire = wire;
   qmp->timeout_s = timeout_s;
+  qmp->last_id = (int64_t)g_random_int () << 20;
   qmp->abandoned = g_array_new (FALSE, FALSE, sizeof (int64_t));
   g_queue_init (&qmp->events);
 
@@ -383,6 +398,7 @@ negotiate (VarveQmpWire *wire, unsigned timeout_s, int64_t deadline, GCancellabl
       execute_until (qmp, "qmp_capabilities", NULL, deadline, cancellable, error);
   if (!result)
     return NULL;
+  qmp->negotiated = true;
   varve_qmp_set_timeout (qmp, 0);
   return g_steal_pointer (&qmp);
 }

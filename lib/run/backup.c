@@ -49,7 +49,8 @@ emit (VarveBackupRun *run, VarveEvent event)
 /* --- look ------------------------------------------------------------------------------------- */
 
 static VarveDomain *
-open_domain (const VarveBackupDef *def, GCancellable *cancellable, GError **error)
+open_domain (const VarveStateDir *state, const VarveBackupDef *def, GCancellable *cancellable,
+             GError **error)
 {
   g_autoptr (GHashTable) images =
       g_hash_table_new_full (g_str_hash, g_str_equal, NULL, (GDestroyNotify)varve_image_free);
@@ -66,7 +67,7 @@ open_domain (const VarveBackupDef *def, GCancellable *cancellable, GError **erro
     if (disk->qdev)
       g_hash_table_insert (qdevs, disk->name, disk->qdev);
   }
-  return varve_domain_open (&address, cancellable, error);
+  return varve_run_open_domain (state, &address, def->wait, cancellable, error);
 }
 
 static bool
@@ -81,45 +82,6 @@ list_store (VarveBackupRun *run, GCancellable *cancellable, GError **error)
   return true;
 }
 
-/* The monitor of a bare QEMU serves one client: whoever has it makes the domain busy, and is waited for as
- * the domain's lock is. */
-static VarveDomain *
-wait_for_domain (const VarveBackupDef *def, GCancellable *cancellable, GError **error)
-{
-  gint64 deadline = g_get_monotonic_time () + (gint64)def->wait * G_USEC_PER_SEC;
-
-  for (;;) {
-    g_autoptr (GError) local = NULL;
-    VarveDomain *domain = open_domain (def, cancellable, &local);
-
-    if (domain != NULL)
-      return domain;
-    if (!varve_error_matches (local, VARVE_ERROR_BUSY) || g_get_monotonic_time () >= deadline ||
-        g_cancellable_is_cancelled (cancellable)) {
-      g_propagate_error (error, g_steal_pointer (&local));
-      return NULL;
-    }
-    g_usleep (G_USEC_PER_SEC / 4);
-  }
-}
-
-/* A guard that is at work on it gets it to himself first. */
-static VarveDomain *
-open_after_guard (const VarveRunContext *context, const VarveBackupDef *def,
-                  GCancellable *cancellable, GError **error)
-{
-  VarveDomain *domain = wait_for_domain (def, cancellable, error);
-  g_autofree char *name = domain ? g_strdup (domain->name) : NULL;
-  g_autofree char *uuid = domain ? g_strdup (domain->uuid) : NULL;
-
-  if (domain == NULL || !varve_run_guard_is_at_work (context->state, uuid))
-    return domain;
-  varve_domain_free (domain);
-  return varve_run_await_guard (context->state, name, uuid, cancellable, error)
-             ? wait_for_domain (def, cancellable, error)
-             : NULL;
-}
-
 static bool
 look (VarveBackupRun *run, const char *session, GCancellable *cancellable, GError **error)
 {
@@ -127,7 +89,7 @@ look (VarveBackupRun *run, const char *session, GCancellable *cancellable, GErro
   g_autofree char *holder = g_strdup_printf ("backup %s, pid %d", session, (int)getpid ());
 
   /* The domain first: a store is not made for one that is not there. */
-  run->domain = open_after_guard (run->context, def, cancellable, error);
+  run->domain = open_domain (run->context->state, def, cancellable, error);
   if (run->domain == NULL)
     return false;
   run->store = varve_store_impl_open (def->store, true, error);
@@ -143,7 +105,9 @@ look (VarveBackupRun *run, const char *session, GCancellable *cancellable, GErro
          varve_domain_state (run->domain, &run->state, cancellable, error) &&
          varve_domain_inventory (run->domain, &run->disks, cancellable, error) &&
          varve_domain_bitmaps (run->domain, &run->bitmaps, cancellable, error) &&
-         list_store (run, cancellable, error);
+         list_store (run, cancellable, error) &&
+         varve_run_find_bitmaps (run->domain, run->manifests, run->def->keep, run->bitmaps,
+                                 cancellable, error);
 }
 
 /* --- plan ------------------------------------------------------------------------------------- */

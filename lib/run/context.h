@@ -22,6 +22,16 @@ bool varve_run_backup (const VarveRunContext *context, const VarveBackupDef *def
 bool varve_run_restore (const VarveRunContext *context, const VarveRestoreDef *def,
                         GCancellable *cancellable, GError **error);
 
+/* The monitor of a bare QEMU serves one client: whoever has it makes the domain busy, and is waited
+ * for as the domain's lock is. A guard that is at work on the domain gets it to himself first. */
+VarveDomain *varve_run_open_domain (const VarveStateDir *state, const VarveDomainAddress *address,
+                                    unsigned wait_s, GCancellable *cancellable, GError **error);
+
+/* Adds to @bitmaps those that the hypervisor has and does not list, of the @newest backups of the domain
+ * by each owner; from @manifests, oldest first. */
+bool varve_run_find_bitmaps (VarveDomain *domain, GPtrArray *manifests, unsigned newest,
+                             GPtrArray *bitmaps, GCancellable *cancellable, GError **error);
+
 /* The lock of a domain, by its uuid: one run at a time. A guard that ends what another left there is always
  * waited for, as that takes seconds. */
 VarveLock *varve_run_lock_domain (const VarveStateDir *state, const char *name, const char *uuid,

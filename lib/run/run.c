@@ -40,6 +40,8 @@ varve_run_class_init (VarveRunClass *klass)
 static void
 varve_run_init (VarveRun *run)
 {
+  /* Other languages may call g_object_new(): a run of a job that is refused. */
+  run->job = varve_job_new (NULL);
 }
 
 VarveRun *
@@ -49,7 +51,7 @@ varve_run_new (VarveJob *job)
 
   g_return_val_if_fail (VARVE_IS_JOB (job), NULL);
   run = g_object_new (VARVE_TYPE_RUN, NULL);
-  run->job = g_object_ref (job);
+  g_set_object (&run->job, job);
   return run;
 }
 

@@ -12,7 +12,9 @@
 G_BEGIN_DECLS
 
 /**
- * VarveRun: one execution of a job.
+ * VarveRun:
+ *
+ * One execution of a job.
  *
  * Since: 0.1
  */
@@ -21,33 +23,44 @@ VARVE_API
 G_DECLARE_FINAL_TYPE (VarveRun, varve_run, VARVE, RUN, GObject)
 
 /**
- * varve_run_new: prepares to run @job.
+ * varve_run_new:
+ * @job: the job
+ *
+ * Prepares to run @job.
  *
  * Returns: (transfer full): the run
+ *
  * Since: 0.1
  */
 VARVE_API VarveRun *varve_run_new (VarveJob *job);
 
 /**
- * varve_run_set_only: runs just the action of this name.
+ * varve_run_set_only:
  * @name: (nullable): the name; %NULL: all
+ *
+ * Runs just the action of this name.
  *
  * Since: 0.1
  */
 VARVE_API void varve_run_set_only (VarveRun *run, const char *name);
 
 /**
- * varve_run_set_state_directory: where locks, session records and scratch live.
- * @path: (nullable): absolute path; %NULL: $VARVE_STATE_DIR, else the one set at build time
+ * varve_run_set_state_directory:
+ * @path: (type filename) (nullable): absolute path; %NULL: $VARVE_STATE_DIR, else the one set at
+ * build time
+ *
+ * Sets where locks, session records and scratch live.
  *
  * Since: 0.1
  */
 VARVE_API void varve_run_set_state_directory (VarveRun *run, const char *path);
 
 /**
- * varve_run_set_event_func: who is told what happens.
+ * varve_run_set_event_func:
  * @func: (nullable) (scope notified) (closure user_data) (destroy destroy): the function
  * @destroy: runs exactly once, when @user_data is no longer needed
+ *
+ * Sets who is told what happens: @func is called in the thread that executes the run.
  *
  * Since: 0.1
  */
@@ -55,24 +68,34 @@ VARVE_API void varve_run_set_event_func (VarveRun *run, VarveEventFunc func, gpo
                                          GDestroyNotify destroy);
 
 /**
- * varve_run_execute: runs the actions of the job in order; the first failure ends the run. May take
- * hours; uses the calling thread and its own. Children that it starts die with the calling thread.
+ * varve_run_execute:
+ *
+ * Runs the actions of the job in order; the first failure ends the run. May take hours; uses the
+ * calling thread and its own. Children that it starts die with the calling thread.
  *
  * Errors: any %VARVE_ERROR; %VARVE_ERROR_PARTIAL when earlier actions were done;
  * %G_IO_ERROR_CANCELLED when cancelled. Whatever was begun has then been undone, or is on record
- * for the next run. Since: 0.1
+ * for the next run.
+ *
+ * Returns: %TRUE when all was done; %FALSE with @error set
+ *
+ * Since: 0.1
  */
 VARVE_API gboolean varve_run_execute (VarveRun *run, GCancellable *cancellable, GError **error);
 
 /**
- * varve_recover: ends what runs left behind that were killed. Sessions of live processes are left
- * alone.
- * @state_directory: (nullable): as for varve_run_set_state_directory()
+ * varve_recover:
+ * @state_directory: (type filename) (nullable): as for varve_run_set_state_directory()
  * @dry_run: only tell
  * @func: (nullable) (scope call): gets a %VARVE_EVENT_RECOVERED for each (with @dry_run a
  * %VARVE_EVENT_NOTE), and a %VARVE_EVENT_WARNING for each that cannot be ended now
  *
+ * Ends what runs left behind that were killed. Sessions of live processes are left alone.
+ *
  * Errors: %VARVE_ERROR_PARTIAL when some could not be ended.
+ *
+ * Returns: %TRUE when nothing is left; %FALSE with @error set
+ *
  * Since: 0.1
  */
 VARVE_API gboolean varve_recover (const char *state_directory, gboolean dry_run,

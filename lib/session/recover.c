@@ -26,18 +26,57 @@ varve_teardown_resume (VarveDomain *domain, const VarveRecord *record, GCancella
          varve_domain_resume (domain, cancellable, error);
 }
 
+/* The agent does not answer, or does not run any more. */
+static bool
+is_silent (const GError *error)
+{
+  return varve_error_matches (error, VARVE_ERROR_SOURCE_UNREACHABLE) ||
+         varve_error_matches (error, VARVE_ERROR_UNSUPPORTED);
+}
+
+/* Tried by all who come, until the agent answers; but one that has been silent for so long is given up,
+ * as it would keep the domain from ever being backed up again. */
+static bool
+thaw (VarveDomain *domain, const VarveRecord *record, GCancellable *cancellable, GError **error)
+{
+  g_autoptr (GError) local = NULL;
+  int64_t age = g_get_real_time () / G_USEC_PER_SEC - record->started;
+
+  if (varve_domain_thaw (domain, cancellable, &local))
+    return true;
+  if (is_silent (local) && age > VARVE_THAW_PATIENCE_S) {
+    g_debug ("Session %s ends without a thaw: %s", record->id, local->message);
+    return true;
+  }
+  g_propagate_error (error, g_steal_pointer (&local));
+  return false;
+}
+
+static bool
+drop_checkpoint (VarveDomain *domain, const VarveRecord *record, GCancellable *cancellable,
+                 GError **error)
+{
+  return record->checkpoint == NULL ||
+         varve_domain_checkpoint_remove (domain, record->checkpoint, cancellable, error) ||
+         varve_prefix (error, "The new checkpoint '%s' could not be dropped", record->checkpoint);
+}
+
+/* A thaw that fails does not keep the rest from being done. */
 bool
 varve_teardown (VarveDomain *domain, const VarveRecord *record, bool keep,
                 GCancellable *cancellable, GError **error)
 {
-  if (record->frozen && !varve_domain_thaw (domain, cancellable, error))
-    return false;
-  if (!varve_teardown_resume (domain, record, cancellable, error))
-    return false;
-  if (!keep && record->checkpoint &&
-      !varve_domain_checkpoint_remove (domain, record->checkpoint, cancellable, error))
-    return varve_prefix (error, "The new checkpoint '%s' could not be dropped", record->checkpoint);
-  return true;
+  g_autoptr (GError) first = NULL, second = NULL;
+
+  if (record->frozen)
+    thaw (domain, record, cancellable, &first);
+  if (varve_teardown_resume (domain, record, cancellable, &second) && !keep)
+    drop_checkpoint (domain, record, cancellable, &second);
+  varve_keep_first (&first, &second);
+  if (first == NULL)
+    return true;
+  g_propagate_error (error, g_steal_pointer (&first));
+  return false;
 }
 
 static VarveStart *
@@ -66,8 +105,12 @@ end_on_domain (VarveDomain *domain, const VarveStart *start, const VarveRecord *
   bool cut = record->phase == VARVE_PHASE_STARTING && record->was_running;
 
   if (!varve_domain_attach (domain, start, &snapshot, cancellable, error) ||
-      !varve_snapshot_end (snapshot, cut, cancellable, error))
+      !varve_snapshot_end (snapshot, cut, cancellable, error)) {
+    /* A guest whose file systems are frozen must not wait for that. */
+    if (record->frozen)
+      varve_domain_thaw (domain, cancellable, NULL);
     return false;
+  }
   return varve_teardown (domain, record, committed || !known, cancellable, error);
 }
 

@@ -18,6 +18,8 @@
 /* What is promised to the guard, beyond the time-out of the freeze. libvirt and QEMU may each take half a minute. */
 #define START_S 90
 #define CLOSE_S 90
+/* For so long the guest's file systems may be frozen. */
+#define FROZEN_S 20
 
 struct VarveSession {
   const VarveStateDir *dir;
@@ -75,8 +77,36 @@ fill_record (VarveRecord *record, const VarveStart *start, VarveDomainState stat
   }
 }
 
+/* An agent that did not answer may have the command before it all the same, and obey when it comes to
+ * itself: a thaw must get behind it, now or as soon as there is an answer. */
+static void
+take_back_freeze (VarveSession *session, const GError *why)
+{
+  g_autoptr (GError) error = NULL;
+
+  session->record->frozen = !varve_error_matches (why, VARVE_ERROR_UNSUPPORTED) &&
+                            !varve_domain_thaw (session->domain, NULL, &error);
+  if (session->record->frozen)
+    g_debug ("Session %s has a thaw to make up for: %s", session->record->id, error->message);
+}
+
+static void
+tell_weaker (const VarveSession *session, const GError *why, GPtrArray *weaker)
+{
+  if (weaker == NULL)
+    return;
+  g_ptr_array_add (weaker, g_strdup_printf ("The backup is only crash-consistent, as the file "
+                                            "systems could not be frozen: %s",
+                                            why->message));
+  if (session->record->frozen)
+    g_ptr_array_add (weaker,
+                     g_strdup ("Should the guest agent freeze them late, they are thawed as "
+                               "soon as it answers again."));
+}
+
+/* Durable before it is done: whoever finds the record thaws. */
 static bool
-freeze (VarveSession *session, const VarveQuiesce *quiesce, GPtrArray *weaker,
+freeze (VarveSession *session, const VarveQuiesce *quiesce, bool *out_frozen, GPtrArray *weaker,
         GCancellable *cancellable, GError **error)
 {
   g_autoptr (GError) local = NULL;
@@ -84,18 +114,19 @@ freeze (VarveSession *session, const VarveQuiesce *quiesce, GPtrArray *weaker,
   session->record->frozen = true;
   if (!varve_record_save (session->record, session->dir, error))
     return false;
-  if (varve_domain_freeze (session->domain, quiesce->quiesce_timeout, cancellable, &local))
-    return true;
-  session->record->frozen = false;
+  *out_frozen =
+      varve_domain_freeze (session->domain, quiesce->quiesce_timeout, cancellable, &local);
+  if (*out_frozen) {
+    varve_guard_beat (session->guard, FROZEN_S);
+    return varve_failpoint ("session-frozen", error);
+  }
+  take_back_freeze (session, local);
   if (quiesce->quiesce_required) {
     g_propagate_prefixed_error (error, g_steal_pointer (&local),
                                 "The file systems could not be frozen, and the job requires it: ");
     return false;
   }
-  if (weaker != NULL)
-    g_ptr_array_add (weaker, g_strdup_printf ("The backup is only crash-consistent, as the file "
-                                              "systems could not be frozen: %s",
-                                              local->message));
+  tell_weaker (session, local, weaker);
   return true;
 }
 
@@ -103,8 +134,6 @@ freeze (VarveSession *session, const VarveQuiesce *quiesce, GPtrArray *weaker,
 static bool
 thaw (VarveSession *session, GError **error)
 {
-  if (!session->record->frozen)
-    return true;
   if (!varve_domain_thaw (session->domain, NULL, error))
     return false;
   session->record->frozen = false;
@@ -119,12 +148,12 @@ start_frozen (VarveSession *session, const VarveStart *start, const VarveQuiesce
   g_autoptr (GError) first = NULL, second = NULL;
 
   *out_frozen = false;
-  if (quiesce->quiesce && !freeze (session, quiesce, weaker, cancellable, error))
+  if (quiesce->quiesce && !freeze (session, quiesce, out_frozen, weaker, cancellable, error))
     return false;
-  *out_frozen = session->record->frozen;
   varve_domain_start (session->domain, start, &session->snapshot, out_pause_us, cancellable,
                       &first);
-  thaw (session, &second);
+  if (*out_frozen)
+    thaw (session, &second);
   varve_keep_first (&first, &second);
   if (first != NULL) {
     g_propagate_error (error, g_steal_pointer (&first));
@@ -246,6 +275,8 @@ varve_session_close (VarveSession *session, GError **error)
 
   if (session->snapshot == NULL)
     return true;
+  if (session->watch != NULL && varve_watch_has_thawed (session->watch))
+    session->record->frozen = false;
   g_clear_pointer (&session->watch, varve_watch_free);
   varve_guard_beat (session->guard, CLOSE_S);
   if (!varve_snapshot_end (session->snapshot, cut, NULL, error))

@@ -7,6 +7,9 @@
 #include "state/record.h"
 #include "virt/domain.h"
 
+/* How old a session must be before a guest agent that does not answer a thaw is given up. */
+#define VARVE_THAW_PATIENCE_S (15 * 60)
+
 /* A guest that ran before and was paused by an I/O error goes on; any other is left as it is. */
 bool varve_teardown_resume (VarveDomain *domain, const VarveRecord *record,
                             GCancellable *cancellable, GError **error);

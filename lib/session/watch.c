@@ -14,6 +14,8 @@
 #define BEAT_S 10
 /* So often the watch tries to end what it found wrong, before it leaves that to the guard. */
 #define TRIES 2
+/* An agent that does not answer takes seconds to say so, and nobody looks after the guest meanwhile. */
+#define THAW_INTERVAL_US (5 * G_USEC_PER_SEC)
 
 struct VarveWatch {
   VarveWatchOptions options;
@@ -25,6 +27,8 @@ struct VarveWatch {
   gint64 unanswered_since; /* 0: the last look was answered */
   unsigned tries;          /* to end what is wrong */
   bool ended;              /* the snapshot is down, for the trouble */
+  bool thaw_due;
+  gint64 next_thaw; /* monotonic us */
 
   /* Never held for long. */
   GMutex mutex;
@@ -113,6 +117,17 @@ end_trouble (VarveWatch *watch)
     g_debug ("The watch could not end session %s: %s", watch->options.record->id, error->message);
 }
 
+static void
+try_thaw (VarveWatch *watch)
+{
+  gint64 now = g_get_monotonic_time ();
+
+  if (!watch->thaw_due || now < watch->next_thaw)
+    return;
+  watch->thaw_due = !varve_domain_thaw (watch->options.snapshot->domain, NULL, NULL);
+  watch->next_thaw = g_get_monotonic_time () + THAW_INTERVAL_US;
+}
+
 static bool
 host_moves (VarveWatch *watch)
 {
@@ -149,6 +164,7 @@ turn (VarveWatch *watch)
     keep_trouble (watch, g_steal_pointer (&found));
   if (watch->trouble != NULL)
     end_trouble (watch);
+  try_thaw (watch);
   /* With the snapshot down, nothing of the session can harm the guest. */
   beat (watch, watch->ended ? 0 : BEAT_S);
 }
@@ -185,6 +201,7 @@ varve_watch_start (const VarveWatchOptions *options)
 
   watch->options = *options;
   watch->stop = g_cancellable_new ();
+  watch->thaw_due = options->record->frozen;
   watch->host_moved = g_get_monotonic_time ();
   g_mutex_init (&watch->asking);
   g_mutex_init (&watch->mutex);
@@ -231,6 +248,14 @@ varve_watch_check (VarveWatch *watch, GError **error)
   watch->host_moved = g_get_monotonic_time ();
   g_mutex_unlock (&watch->mutex);
   return varve_watch_is_well (watch, error);
+}
+
+bool
+varve_watch_has_thawed (VarveWatch *watch)
+{
+  g_autoptr (GMutexLocker) locker = g_mutex_locker_new (&watch->asking);
+
+  return watch->options.record->frozen && !watch->thaw_due;
 }
 
 void

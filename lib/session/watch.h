@@ -12,6 +12,8 @@
  * guest that is not well is helped in seconds whatever hangs, and where this thread itself hangs or is
  * stopped, the guard does it.
  *
+ * A thaw that is still to be made up for (the record says frozen) it tries again until the agent answers.
+ *
  * While the watch runs, the domain and the snapshot are its own, save for varve_watch_lock.
  */
 #pragma once
@@ -44,6 +46,9 @@ bool varve_watch_check (VarveWatch *watch, GError **error);
 
 /* Whether something is wrong, without saying anything about the host. */
 bool varve_watch_is_well (VarveWatch *watch, GError **error);
+
+/* Whether it made up for the thaw. */
+bool varve_watch_has_thawed (VarveWatch *watch);
 
 /* What the last look found; @out is not to be cleared by the caller (it has no why). */
 void varve_watch_status (VarveWatch *watch, VarveSnapshotStatus *out);

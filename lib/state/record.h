@@ -51,7 +51,7 @@ typedef struct {
   char *directory;   /* with the sockets */
   char *socket;      /* NBD socket, or NULL */
   bool was_running;  /* before the start */
-  bool frozen;       /* file systems were frozen by us: thaw */
+  bool frozen;       /* file systems were frozen by us, or may be yet: thaw */
   bool kept;         /* the checkpoint is committed */
   int64_t started;   /* unix seconds */
   GPtrArray *disks;  /* of VarveRecordDisk */

@@ -14,7 +14,7 @@ struct _VarveBackup {
   GObject parent;
   VarveManifest *manifest;
   char *directory;
-  GPtrArray *disks; /* of VarveBackupDisk, which borrow from the manifest */
+  GPtrArray *disks; /* of VarveBackupDisk */
 };
 
 G_DEFINE_FINAL_TYPE (VarveBackup, varve_backup, G_TYPE_OBJECT)
@@ -39,7 +39,9 @@ varve_backup_class_init (VarveBackupClass *klass)
 static void
 varve_backup_init (VarveBackup *backup)
 {
-  backup->disks = g_ptr_array_new_with_free_func (g_free);
+  /* Other languages may call g_object_new(): a backup of nothing. */
+  backup->manifest = varve_manifest_new (NULL);
+  backup->disks = g_ptr_array_new_with_free_func ((GDestroyNotify)varve_backup_disk_free);
 }
 
 VarveBackup *
@@ -47,13 +49,12 @@ varve_backup_from_manifest (VarveManifest *manifest, VarveStoreImpl *store)
 {
   VarveBackup *backup = g_object_new (VARVE_TYPE_BACKUP, NULL);
 
+  varve_manifest_unref (backup->manifest);
   backup->manifest = varve_manifest_ref (manifest);
   backup->directory = store->ops->directory (store, manifest);
   for (guint i = 0; i < manifest->disks->len; i++) {
     const VarveManifestDisk *disk = g_ptr_array_index (manifest->disks, i);
-    VarveBackupDisk *copy = g_new0 (VarveBackupDisk, 1);
-
-    *copy = (VarveBackupDisk){
+    const VarveBackupDisk view = {
       .name = disk->name,
       .size = disk->size,
       .decision = disk->decision,
@@ -66,7 +67,8 @@ varve_backup_from_manifest (VarveManifest *manifest, VarveStoreImpl *store)
       .format = "qcow2",
       .file = disk->file,
     };
-    g_ptr_array_add (backup->disks, copy);
+
+    g_ptr_array_add (backup->disks, varve_backup_disk_copy (&view));
   }
   return backup;
 }
@@ -140,7 +142,7 @@ varve_backup_get_manifest (VarveBackup *backup, GError **error)
   char *data = NULL;
   size_t length;
 
-  g_return_val_if_fail (VARVE_IS_BACKUP (backup), NULL);
+  g_return_val_if_fail (VARVE_IS_BACKUP (backup) && backup->directory != NULL, NULL);
   path = g_build_filename (backup->directory, "manifest.xml", NULL);
   return varve_read_file (path, MANIFEST_BYTES, &data, &length, error) ? data : NULL;
 }
@@ -150,4 +152,39 @@ varve_backup_get_disks (VarveBackup *backup)
 {
   g_return_val_if_fail (VARVE_IS_BACKUP (backup), NULL);
   return backup->disks;
+}
+
+/* --- a disk ----------------------------------------------------------------------------------- */
+
+G_DEFINE_BOXED_TYPE (VarveBackupDisk, varve_backup_disk, varve_backup_disk_copy,
+                     varve_backup_disk_free)
+
+VarveBackupDisk *
+varve_backup_disk_copy (const VarveBackupDisk *disk)
+{
+  VarveBackupDisk *copy;
+
+  g_return_val_if_fail (disk != NULL, NULL);
+  copy = g_memdup2 (disk, sizeof *disk);
+  copy->name = g_strdup (disk->name);
+  copy->decision = g_strdup (disk->decision);
+  copy->reason = g_strdup (disk->reason);
+  copy->base = g_strdup (disk->base);
+  copy->format = g_strdup (disk->format);
+  copy->file = g_strdup (disk->file);
+  return copy;
+}
+
+void
+varve_backup_disk_free (VarveBackupDisk *disk)
+{
+  if (disk == NULL)
+    return;
+  g_free ((char *)disk->name);
+  g_free ((char *)disk->decision);
+  g_free ((char *)disk->reason);
+  g_free ((char *)disk->base);
+  g_free ((char *)disk->format);
+  g_free ((char *)disk->file);
+  g_free (disk);
 }

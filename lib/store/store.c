@@ -73,7 +73,7 @@ varve_manifests_find (GPtrArray *manifests, const char *id)
 
 struct _VarveStore {
   GObject parent;
-  VarveStoreImpl *impl;
+  VarveStoreImpl *impl; /* NULL: made by g_object_new(), as other languages may */
 };
 
 G_DEFINE_FINAL_TYPE (VarveStore, varve_store, G_TYPE_OBJECT)
@@ -121,7 +121,29 @@ const char *
 varve_store_get_uuid (VarveStore *store)
 {
   g_return_val_if_fail (VARVE_IS_STORE (store), NULL);
-  return store->impl->uuid;
+  return store->impl ? store->impl->uuid : NULL;
+}
+
+/* What a store has, as it is now. */
+static bool
+list (VarveStore *store, GPtrArray **out_manifests, GPtrArray *problems, GCancellable *cancellable,
+      GError **error)
+{
+  if (store->impl == NULL)
+    return varve_throw (error, VARVE_ERROR_USAGE, "This store was not opened: varve_store_open().");
+  return store->impl->ops->list (store->impl, out_manifests, problems, cancellable, error);
+}
+
+static const VarveManifest *
+find_id (VarveStore *store, GPtrArray *manifests, const char *id, GError **error)
+{
+  const VarveManifest *found = id ? varve_manifests_find (manifests, id) : NULL;
+
+  if (found == NULL)
+    varve_throw (error, VARVE_ERROR_NOT_FOUND,
+                 "The store '%s' has no backup '%s'. 'varve list --from %s' shows what it has.",
+                 store->impl->uri, id ? id : "", store->impl->uri);
+  return found;
 }
 
 static bool
@@ -140,7 +162,7 @@ varve_store_list (VarveStore *store, const char *domain, GPtrArray **out_problem
   g_autoptr (GPtrArray) backups = g_ptr_array_new_with_free_func (g_object_unref);
 
   g_return_val_if_fail (VARVE_IS_STORE (store), NULL);
-  if (!store->impl->ops->list (store->impl, &manifests, problems, cancellable, error))
+  if (!list (store, &manifests, problems, cancellable, error))
     return NULL;
   for (guint i = 0; i < manifests->len; i++) {
     VarveManifest *manifest = g_ptr_array_index (manifests, i);
@@ -205,25 +227,18 @@ VarveBackup *
 varve_store_find (VarveStore *store, const char *backup, GCancellable *cancellable, GError **error)
 {
   g_autoptr (GPtrArray) manifests = NULL;
-  VarveStoreImpl *impl;
   const VarveManifest *found;
   const char *at;
 
-  g_return_val_if_fail (VARVE_IS_STORE (store), NULL);
-  impl = store->impl;
-  if (!impl->ops->list (impl, &manifests, NULL, cancellable, error))
+  g_return_val_if_fail (VARVE_IS_STORE (store) && backup != NULL, NULL);
+  if (!list (store, &manifests, NULL, cancellable, error))
     return NULL;
   at = strrchr (backup, '@');
   if (at != NULL)
-    found = find_by_time (impl, manifests, backup, at, error);
-  else {
-    found = varve_manifests_find (manifests, backup);
-    if (found == NULL)
-      varve_throw (error, VARVE_ERROR_NOT_FOUND,
-                   "The store '%s' has no backup '%s'. 'varve list --from %s' shows what it has.",
-                   impl->uri, backup, impl->uri);
-  }
-  return found ? varve_backup_from_manifest ((VarveManifest *)found, impl) : NULL;
+    found = find_by_time (store->impl, manifests, backup, at, error);
+  else
+    found = find_id (store, manifests, backup, error);
+  return found ? varve_backup_from_manifest ((VarveManifest *)found, store->impl) : NULL;
 }
 
 /* --- verify ----------------------------------------------------------------------------------- */
@@ -290,20 +305,23 @@ varve_store_verify (VarveStore *store, VarveBackup *backup, VarveEventFunc func,
   g_autoptr (GPtrArray) problems = g_ptr_array_new_with_free_func (g_free);
   g_autoptr (GPtrArray) manifests = NULL;
   g_autoptr (GPtrArray) chain = g_ptr_array_new ();
-  VarveStoreImpl *impl;
+  const VarveManifest *one = NULL;
 
-  g_return_val_if_fail (VARVE_IS_STORE (store), FALSE);
-  impl = store->impl;
-  if (!impl->ops->list (impl, &manifests, backup ? NULL : problems, cancellable, error))
+  g_return_val_if_fail (VARVE_IS_STORE (store) && out_problems != NULL, FALSE);
+  if (!list (store, &manifests, backup ? NULL : problems, cancellable, error))
     return FALSE;
-  if (backup)
-    add_chain (chain, manifests, varve_manifests_find (manifests, varve_backup_get_id (backup)));
+  if (backup) {
+    one = find_id (store, manifests, varve_backup_get_id (backup), error);
+    if (one == NULL)
+      return FALSE;
+    add_chain (chain, manifests, one);
+  }
   for (guint i = 0; backup == NULL && i < manifests->len; i++)
     g_ptr_array_add (chain, g_ptr_array_index (manifests, i));
   for (guint i = 0; i < chain->len; i++) {
     Verify verify = { { func, user_data, NULL }, g_ptr_array_index (chain, i), NULL };
 
-    if (!verify_backup (impl, &verify, problems, cancellable, error))
+    if (!verify_backup (store->impl, &verify, problems, cancellable, error))
       return FALSE;
   }
   *out_problems = g_steal_pointer (&problems);
@@ -368,13 +386,15 @@ varve_store_delete (VarveStore *store, VarveBackup *backup, gboolean with_depend
   g_autoptr (GPtrArray) manifests = NULL;
   g_autoptr (GPtrArray) ids = NULL;
   g_autoptr (GPtrArray) deleted = g_ptr_array_new_with_free_func (g_free);
-  VarveStoreImpl *impl;
+  const VarveManifest *first;
 
-  g_return_val_if_fail (VARVE_IS_STORE (store), FALSE);
-  impl = store->impl;
-  if (!impl->ops->list (impl, &manifests, NULL, cancellable, error))
+  g_return_val_if_fail (VARVE_IS_STORE (store) && VARVE_IS_BACKUP (backup), FALSE);
+  if (!list (store, &manifests, NULL, cancellable, error))
     return FALSE;
-  ids = dependents (manifests, varve_backup_get_id (backup));
+  first = find_id (store, manifests, varve_backup_get_id (backup), error);
+  if (first == NULL)
+    return FALSE;
+  ids = dependents (manifests, first->id);
   if (!with_dependents && !refuse_dependents (ids, error))
     return FALSE;
   /* From the last: at no time does a backup stand on one that is gone. */
@@ -384,7 +404,7 @@ varve_store_delete (VarveStore *store, VarveBackup *backup, gboolean with_depend
 
     if (g_cancellable_set_error_if_cancelled (cancellable, error))
       return FALSE;
-    if (manifest == NULL || !impl->ops->delete (impl, manifest, cancellable, error))
+    if (!store->impl->ops->delete (store->impl, manifest, cancellable, error))
       return varve_prefix (error, "Backup %s could not be deleted", id);
     g_ptr_array_add (deleted, g_strdup (id));
   }

@@ -11,7 +11,9 @@
 G_BEGIN_DECLS
 
 /**
- * VarveStore: where backups live.
+ * VarveStore:
+ *
+ * Where backups live.
  *
  * Since: 0.1
  */
@@ -20,7 +22,9 @@ VARVE_API
 G_DECLARE_FINAL_TYPE (VarveStore, varve_store, VARVE, STORE, GObject)
 
 /**
- * VarveBackup: one instant of a domain in a store, as its manifest tells it.
+ * VarveBackup:
+ *
+ * One instant of a domain in a store, as its manifest tells it.
  *
  * Since: 0.1
  */
@@ -29,7 +33,7 @@ VARVE_API
 G_DECLARE_FINAL_TYPE (VarveBackup, varve_backup, VARVE, BACKUP, GObject)
 
 /**
- * VarveBackupDisk: one disk of a backup. Belongs to the backup; sizes are bytes.
+ * VarveBackupDisk:
  * @name: the disk's name
  * @size: its size as the guest saw it
  * @decision: how it was taken: "full", "incremental", "rescan"
@@ -42,8 +46,11 @@ G_DECLARE_FINAL_TYPE (VarveBackup, varve_backup, VARVE, BACKUP, GObject)
  * @format: of the file: "qcow2"
  * @file: its name in the backup's directory
  *
+ * One disk of a backup. Sizes are bytes.
+ *
  * Since: 0.1
  */
+#define VARVE_TYPE_BACKUP_DISK (varve_backup_disk_get_type ())
 typedef struct {
   const char *name;
   guint64 size;
@@ -58,27 +65,66 @@ typedef struct {
   const char *file;
 } VarveBackupDisk;
 
+VARVE_API GType varve_backup_disk_get_type (void);
+
 /**
- * varve_store_open: opens a store that exists.
+ * varve_backup_disk_copy:
+ * @disk: a disk
+ *
+ * Copies a disk with all its texts, for use when its backup is gone.
+ *
+ * Returns: (transfer full): the copy
+ *
+ * Since: 0.1
+ */
+VARVE_API VarveBackupDisk *varve_backup_disk_copy (const VarveBackupDisk *disk);
+
+/**
+ * varve_backup_disk_free:
+ * @disk: (nullable) (transfer full): a copy
+ *
+ * Frees what varve_backup_disk_copy() returned.
+ *
+ * Since: 0.1
+ */
+VARVE_API void varve_backup_disk_free (VarveBackupDisk *disk);
+
+G_DEFINE_AUTOPTR_CLEANUP_FUNC (VarveBackupDisk, varve_backup_disk_free)
+
+/**
+ * varve_store_open: (constructor)
  * @store: STORE, as on the command line: "images:DIR"
+ *
+ * Opens a store that exists.
  *
  * Errors: %VARVE_ERROR_USAGE, %VARVE_ERROR_NOT_FOUND, %VARVE_ERROR_STORE_UNREACHABLE,
  * %VARVE_ERROR_STORE_DAMAGED.
+ *
  * Returns: (transfer full) (nullable): the store
+ *
  * Since: 0.1
  */
 VARVE_API VarveStore *varve_store_open (const char *store, GError **error);
 
-/** varve_store_get_uuid: Returns: (transfer none): the store's uuid. Since: 0.1 */
+/**
+ * varve_store_get_uuid:
+ *
+ * Returns: (transfer none): the store's uuid
+ *
+ * Since: 0.1
+ */
 VARVE_API const char *varve_store_get_uuid (VarveStore *store);
 
 /**
- * varve_store_list: the backups, oldest first; those that are not complete do not exist.
+ * varve_store_list:
  * @domain: (nullable): only this domain's, by name or uuid
  * @out_problems: (out) (optional) (transfer container) (element-type utf8): directories whose
  * manifest cannot be read, each with the reason
  *
+ * Lists backups, oldest first; those that are not complete do not exist.
+ *
  * Returns: (transfer container) (element-type VarveBackup) (nullable): the backups
+ *
  * Since: 0.1
  */
 VARVE_API GPtrArray *varve_store_list (VarveStore *store, const char *domain,
@@ -86,25 +132,34 @@ VARVE_API GPtrArray *varve_store_list (VarveStore *store, const char *domain,
                                        GError **error);
 
 /**
- * varve_store_find: one backup.
+ * varve_store_find:
  * @backup: an id, DOMAIN\@latest, or DOMAIN\@TIME (the newest not later)
  *
+ * Finds one backup.
+ *
  * Errors: %VARVE_ERROR_NOT_FOUND says what there is instead.
+ *
  * Returns: (transfer full) (nullable): the backup
+ *
  * Since: 0.1
  */
 VARVE_API VarveBackup *varve_store_find (VarveStore *store, const char *backup,
                                          GCancellable *cancellable, GError **error);
 
 /**
- * varve_store_verify: every layer of a backup and of those it builds on: its image by `qemu-img
- * check`, its links, and every byte it holds against its sums.
+ * varve_store_verify:
  * @backup: (nullable): %NULL: all backups of the store, each layer once
  * @func: (nullable) (scope call): events
  * @out_problems: (out) (transfer container) (element-type utf8): what is wrong, each naming backup,
  * disk and offset; empty when all is well
  *
- * Returns: %FALSE when the check itself could not be made
+ * Checks every layer of a backup and of those it builds on: its image by `qemu-img check`, its
+ * links, and every byte it holds against its sums.
+ *
+ * Errors: %VARVE_ERROR_NOT_FOUND when the store does not have @backup any more.
+ *
+ * Returns: %TRUE when the check was made, whatever it found; %FALSE with @error set
+ *
  * Since: 0.1
  */
 VARVE_API gboolean varve_store_verify (VarveStore *store, VarveBackup *backup, VarveEventFunc func,
@@ -112,10 +167,15 @@ VARVE_API gboolean varve_store_verify (VarveStore *store, VarveBackup *backup, V
                                        GCancellable *cancellable, GError **error);
 
 /**
- * varve_store_delete: removes a backup.
+ * varve_store_delete:
+ * @backup: the backup
  * @with_dependents: and all that build on it; otherwise their existence is %VARVE_ERROR_REFUSED
  * @out_deleted: (out) (optional) (transfer container) (element-type utf8): ids, in the order of
  * removal
+ *
+ * Removes a backup.
+ *
+ * Returns: %TRUE when it is gone; %FALSE with @error set
  *
  * Since: 0.1
  */
@@ -123,32 +183,92 @@ VARVE_API gboolean varve_store_delete (VarveStore *store, VarveBackup *backup,
                                        gboolean with_dependents, GPtrArray **out_deleted,
                                        GCancellable *cancellable, GError **error);
 
-/** varve_backup_get_id: Returns: (transfer none): its id. Since: 0.1 */
+/**
+ * varve_backup_get_id:
+ *
+ * Returns: (transfer none): its id
+ *
+ * Since: 0.1
+ */
 VARVE_API const char *varve_backup_get_id (VarveBackup *backup);
-/** varve_backup_get_domain: Returns: (transfer none): the domain's name. Since: 0.1 */
+
+/**
+ * varve_backup_get_domain:
+ *
+ * Returns: (transfer none): the domain's name
+ *
+ * Since: 0.1
+ */
 VARVE_API const char *varve_backup_get_domain (VarveBackup *backup);
-/** varve_backup_get_uuid: Returns: (transfer none): the domain's uuid. Since: 0.1 */
+
+/**
+ * varve_backup_get_uuid:
+ *
+ * Returns: (transfer none): the domain's uuid
+ *
+ * Since: 0.1
+ */
 VARVE_API const char *varve_backup_get_uuid (VarveBackup *backup);
-/** varve_backup_get_owner: Returns: (transfer none): whose checkpoints it used. Since: 0.1 */
+
+/**
+ * varve_backup_get_owner:
+ *
+ * Returns: (transfer none): whose checkpoints it used
+ *
+ * Since: 0.1
+ */
 VARVE_API const char *varve_backup_get_owner (VarveBackup *backup);
-/** varve_backup_get_checkpoint: Returns: (transfer none) (nullable): the checkpoint made with it.
- * Since: 0.1 */
+
+/**
+ * varve_backup_get_checkpoint:
+ *
+ * Returns: (transfer none) (nullable): the checkpoint made with it
+ *
+ * Since: 0.1
+ */
 VARVE_API const char *varve_backup_get_checkpoint (VarveBackup *backup);
-/** varve_backup_get_time: Returns: the instant, seconds since the epoch. Since: 0.1 */
+
+/**
+ * varve_backup_get_time:
+ *
+ * Returns: the instant, seconds since the epoch
+ *
+ * Since: 0.1
+ */
 VARVE_API gint64 varve_backup_get_time (VarveBackup *backup);
-/** varve_backup_get_consistency: Returns: (transfer none): "crash", "file-systems" or "off". Since:
- * 0.1 */
+
+/**
+ * varve_backup_get_consistency:
+ *
+ * Returns: (transfer none): "crash", "file-systems" or "off"
+ *
+ * Since: 0.1
+ */
 VARVE_API const char *varve_backup_get_consistency (VarveBackup *backup);
-/** varve_backup_get_directory: Returns: (transfer none): absolute path of its directory. Since: 0.1
+
+/**
+ * varve_backup_get_directory:
+ *
+ * Returns: (type filename) (transfer none): absolute path of its directory
+ *
+ * Since: 0.1
  */
 VARVE_API const char *varve_backup_get_directory (VarveBackup *backup);
-/** varve_backup_get_manifest: Returns: (transfer full) (nullable): the manifest's text. Since: 0.1
+
+/**
+ * varve_backup_get_manifest:
+ *
+ * Returns: (transfer full) (nullable): the manifest's text
+ *
+ * Since: 0.1
  */
 VARVE_API char *varve_backup_get_manifest (VarveBackup *backup, GError **error);
+
 /**
- * varve_backup_get_disks: its disks.
+ * varve_backup_get_disks:
  *
- * Returns: (transfer none) (element-type VarveBackupDisk): the disks
+ * Returns: (transfer none) (element-type VarveBackupDisk): its disks, which belong to it
+ *
  * Since: 0.1
  */
 VARVE_API GPtrArray *varve_backup_get_disks (VarveBackup *backup);

@@ -14,6 +14,25 @@ varve_error_quark (void)
   return g_quark_from_static_string ("varve-error-quark");
 }
 
+G_DEFINE_ENUM_TYPE (VarveError, varve_error, G_DEFINE_ENUM_VALUE (VARVE_ERROR_FAILED, "failed"),
+                    G_DEFINE_ENUM_VALUE (VARVE_ERROR_USAGE, "usage"),
+                    G_DEFINE_ENUM_VALUE (VARVE_ERROR_DOCUMENT, "document"),
+                    G_DEFINE_ENUM_VALUE (VARVE_ERROR_NOT_FOUND, "not-found"),
+                    G_DEFINE_ENUM_VALUE (VARVE_ERROR_UNSUPPORTED, "unsupported"),
+                    G_DEFINE_ENUM_VALUE (VARVE_ERROR_PARTIAL, "partial"),
+                    G_DEFINE_ENUM_VALUE (VARVE_ERROR_REFUSED, "refused"),
+                    G_DEFINE_ENUM_VALUE (VARVE_ERROR_HYPERVISOR, "hypervisor"),
+                    G_DEFINE_ENUM_VALUE (VARVE_ERROR_SOURCE_UNREACHABLE, "source-unreachable"),
+                    G_DEFINE_ENUM_VALUE (VARVE_ERROR_SOURCE_LOST, "source-lost"),
+                    G_DEFINE_ENUM_VALUE (VARVE_ERROR_SOURCE_READ, "source-read"),
+                    G_DEFINE_ENUM_VALUE (VARVE_ERROR_SOURCE_PROTOCOL, "source-protocol"),
+                    G_DEFINE_ENUM_VALUE (VARVE_ERROR_STORE_UNREACHABLE, "store-unreachable"),
+                    G_DEFINE_ENUM_VALUE (VARVE_ERROR_NO_SPACE, "no-space"),
+                    G_DEFINE_ENUM_VALUE (VARVE_ERROR_STORE_DAMAGED, "store-damaged"),
+                    G_DEFINE_ENUM_VALUE (VARVE_ERROR_EXISTS, "exists"),
+                    G_DEFINE_ENUM_VALUE (VARVE_ERROR_BUSY, "busy"),
+                    G_DEFINE_ENUM_VALUE (VARVE_ERROR_CHECKPOINT, "checkpoint"))
+
 static int
 exit_status_of_code (VarveError code)
 {

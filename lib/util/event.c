@@ -25,28 +25,57 @@ varve_event_sink_clear (VarveEventSink *sink)
     destroy (data);
 }
 
+/* The names are those that programs see: in varve's JSON, and as nicks in other languages. */
+G_DEFINE_ENUM_TYPE (VarveEventType, varve_event_type,
+                    G_DEFINE_ENUM_VALUE (VARVE_EVENT_RUN_STARTED, "run-started"),
+                    G_DEFINE_ENUM_VALUE (VARVE_EVENT_DISK_PLANNED, "disk-planned"),
+                    G_DEFINE_ENUM_VALUE (VARVE_EVENT_SNAPSHOT_STARTED, "snapshot-started"),
+                    G_DEFINE_ENUM_VALUE (VARVE_EVENT_PROGRESS, "progress"),
+                    G_DEFINE_ENUM_VALUE (VARVE_EVENT_DISK_DONE, "disk-done"),
+                    G_DEFINE_ENUM_VALUE (VARVE_EVENT_NOTE, "note"),
+                    G_DEFINE_ENUM_VALUE (VARVE_EVENT_WARNING, "warning"),
+                    G_DEFINE_ENUM_VALUE (VARVE_EVENT_RECOVERED, "recovered"),
+                    G_DEFINE_ENUM_VALUE (VARVE_EVENT_RUN_DONE, "run-done"))
+
 const char *
 varve_event_type_get_name (VarveEventType type)
 {
-  switch (type) {
-  case VARVE_EVENT_RUN_STARTED:
-    return "run-started";
-  case VARVE_EVENT_DISK_PLANNED:
-    return "disk-planned";
-  case VARVE_EVENT_SNAPSHOT_STARTED:
-    return "snapshot-started";
-  case VARVE_EVENT_PROGRESS:
-    return "progress";
-  case VARVE_EVENT_DISK_DONE:
-    return "disk-done";
-  case VARVE_EVENT_NOTE:
-    return "note";
-  case VARVE_EVENT_WARNING:
-    return "warning";
-  case VARVE_EVENT_RECOVERED:
-    return "recovered";
-  case VARVE_EVENT_RUN_DONE:
-    return "run-done";
-  }
-  return "unknown";
+  g_autoptr (GEnumClass) names = g_type_class_ref (VARVE_TYPE_EVENT_TYPE);
+  const GEnumValue *value = g_enum_get_value (names, (int)type);
+
+  return value ? value->value_nick : "unknown";
+}
+
+/* --- events that outlive their call ----------------------------------------------------------- */
+
+G_DEFINE_BOXED_TYPE (VarveEvent, varve_event, varve_event_copy, varve_event_free)
+
+VarveEvent *
+varve_event_copy (const VarveEvent *event)
+{
+  VarveEvent *copy;
+
+  g_return_val_if_fail (event != NULL, NULL);
+  copy = g_memdup2 (event, sizeof *event);
+  copy->action = g_strdup (event->action);
+  copy->domain = g_strdup (event->domain);
+  copy->disk = g_strdup (event->disk);
+  copy->backup = g_strdup (event->backup);
+  copy->decision = g_strdup (event->decision);
+  copy->text = g_strdup (event->text);
+  return copy;
+}
+
+void
+varve_event_free (VarveEvent *event)
+{
+  if (event == NULL)
+    return;
+  g_free ((char *)event->action);
+  g_free ((char *)event->domain);
+  g_free ((char *)event->disk);
+  g_free ((char *)event->backup);
+  g_free ((char *)event->decision);
+  g_free ((char *)event->text);
+  g_free (event);
 }

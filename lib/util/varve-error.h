@@ -3,20 +3,24 @@
 
 #pragma once
 
-#include <glib.h>
+#include <glib-object.h>
 
 G_BEGIN_DECLS
 
+#define VARVE_API __attribute__ ((visibility ("default")))
+
 /**
- * VARVE_ERROR: the one error domain of libvarve. A #GCancellable that fires gives
- * G_IO_ERROR_CANCELLED instead, as everywhere in GLib.
+ * VARVE_ERROR:
+ *
+ * The one error domain of libvarve. A #GCancellable that fires gives G_IO_ERROR_CANCELLED instead,
+ * as everywhere in GLib.
  *
  * Since: 0.1
  */
 #define VARVE_ERROR (varve_error_quark ())
 
 /**
- * VarveError: one code for each decision that a caller can take; the text says the rest.
+ * VarveError:
  * @VARVE_ERROR_FAILED: failed, with nothing to decide: read the message
  * @VARVE_ERROR_USAGE: the caller asked for something that makes no sense
  * @VARVE_ERROR_DOCUMENT: a document is not valid; the message has file and line
@@ -36,8 +40,11 @@ G_BEGIN_DECLS
  * @VARVE_ERROR_BUSY: somebody else is at work on it: try again later
  * @VARVE_ERROR_CHECKPOINT: a checkpoint is missing, inconsistent, or not to be trusted
  *
+ * One code for each decision that a caller can take; the text says the rest.
+ *
  * Since: 0.1
  */
+#define VARVE_TYPE_ERROR (varve_error_get_type ())
 typedef enum {
   VARVE_ERROR_FAILED,
   VARVE_ERROR_USAGE,
@@ -59,21 +66,29 @@ typedef enum {
   VARVE_ERROR_CHECKPOINT,
 } VarveError;
 
-#define VARVE_API __attribute__ ((visibility ("default")))
+VARVE_API GType varve_error_get_type (void);
 
 /**
- * varve_error_quark: the quark behind VARVE_ERROR.
+ * varve_error_quark:
+ *
+ * The quark behind %VARVE_ERROR.
+ *
+ * Returns: the quark
  *
  * Since: 0.1
  */
 VARVE_API GQuark varve_error_quark (void);
 
 /**
- * varve_error_exit_status: the exit status of the varve command for an error.
+ * varve_error_exit_status:
  * @error: (nullable): an error from libvarve, or %NULL for success
+ *
+ * The exit status of the varve command for an error.
  *
  * 0 done, 1 failed, 2 usage or invalid document, 3 partly done, 4 refused for safety, 5 source
  * unreachable or gone, 6 store unreachable or full, 7 store damaged, 8 busy, 130 cancelled.
+ *
+ * Returns: the exit status
  *
  * Since: 0.1
  */

@@ -3,14 +3,14 @@
 
 #pragma once
 
-#include <glib.h>
+#include <glib-object.h>
 
 #include "varve-error.h"
 
 G_BEGIN_DECLS
 
 /**
- * VarveEventType: what a #VarveEvent tells.
+ * VarveEventType:
  * @VARVE_EVENT_RUN_STARTED: an action of a job begins
  * @VARVE_EVENT_DISK_PLANNED: @disk will be backed up as @decision, because of @text
  * @VARVE_EVENT_SNAPSHOT_STARTED: the instant; @pause_us is how long the guest stood still for it
@@ -21,8 +21,11 @@ G_BEGIN_DECLS
  * @VARVE_EVENT_RECOVERED: something that an earlier run left behind was ended, in @text
  * @VARVE_EVENT_RUN_DONE: the action has ended well; @backup is its id where it made one
  *
+ * What a #VarveEvent tells.
+ *
  * Since: 0.1
  */
+#define VARVE_TYPE_EVENT_TYPE (varve_event_type_get_type ())
 typedef enum {
   VARVE_EVENT_RUN_STARTED,
   VARVE_EVENT_DISK_PLANNED,
@@ -35,27 +38,48 @@ typedef enum {
   VARVE_EVENT_RUN_DONE,
 } VarveEventType;
 
+VARVE_API GType varve_event_type_get_type (void);
+
 /**
- * varve_event_type_get_name: what programs call a type: "progress", "disk-planned" …
+ * varve_event_type_get_name:
+ * @type: the type
+ *
+ * What programs call a type: "progress", "disk-planned" …
  *
  * Returns: (transfer none): the name; "unknown" for what is no type
+ *
  * Since: 0.1
  */
 VARVE_API const char *varve_event_type_get_name (VarveEventType type);
 
 /**
- * VarveEvent: one thing that happened. Fields that an event type does not name are %NULL or 0; all
- * of it belongs to the library and is valid during the callback only. Sizes are bytes.
+ * VarveEvent:
+ * @type: what it tells
+ * @action: (nullable): "backup", "restore", "verify", "recover" …
+ * @domain: (nullable): the domain's name
+ * @disk: (nullable): the disk's name
+ * @backup: (nullable): a backup's id
+ * @decision: (nullable): "full", "incremental", "rescan", "skip"
+ * @text: (nullable): a sentence, or a part of one
+ * @done: bytes done
+ * @total: bytes in all
+ * @stored: bytes written to the store or target
+ * @pause_us: microseconds
+ *
+ * One thing that happened. Fields that an event type does not name are %NULL or 0. An event that a
+ * #VarveEventFunc is given belongs to the library and is valid during the call only; whoever wants
+ * it for longer copies it.
  *
  * Since: 0.1
  */
+#define VARVE_TYPE_EVENT (varve_event_get_type ())
 typedef struct {
   VarveEventType type;
-  const char *action; /* "backup", "restore", "recover" … */
+  const char *action;
   const char *domain;
   const char *disk;
-  const char *backup;   /* backup id */
-  const char *decision; /* "full", "incremental", "rescan", "skip" */
+  const char *backup;
+  const char *decision;
   const char *text;
   guint64 done;
   guint64 total;
@@ -63,8 +87,38 @@ typedef struct {
   guint64 pause_us;
 } VarveEvent;
 
+VARVE_API GType varve_event_get_type (void);
+
 /**
- * VarveEventFunc: receives the events of a long operation, in the thread that called it.
+ * varve_event_copy:
+ * @event: an event
+ *
+ * Copies an event with all its texts.
+ *
+ * Returns: (transfer full): the copy
+ *
+ * Since: 0.1
+ */
+VARVE_API VarveEvent *varve_event_copy (const VarveEvent *event);
+
+/**
+ * varve_event_free:
+ * @event: (nullable) (transfer full): a copy
+ *
+ * Frees what varve_event_copy() returned.
+ *
+ * Since: 0.1
+ */
+VARVE_API void varve_event_free (VarveEvent *event);
+
+G_DEFINE_AUTOPTR_CLEANUP_FUNC (VarveEvent, varve_event_free)
+
+/**
+ * VarveEventFunc:
+ * @event: what happened
+ * @user_data: (closure): as it was given with the function
+ *
+ * Receives the events of a long operation, in the thread that called it.
  *
  * Since: 0.1
  */

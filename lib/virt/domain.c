@@ -120,6 +120,15 @@ varve_domain_bitmaps (VarveDomain *domain, GPtrArray **out, GCancellable *cancel
 }
 
 bool
+varve_domain_find_bitmaps (VarveDomain *domain, GPtrArray *names, GPtrArray *bitmaps,
+                           GCancellable *cancellable, GError **error)
+{
+  return !domain->ops->find_bitmaps ||
+         named (domain, domain->ops->find_bitmaps (domain, names, bitmaps, cancellable, error),
+                error);
+}
+
+bool
 varve_domain_state (VarveDomain *domain, VarveDomainState *out, GCancellable *cancellable,
                     GError **error)
 {
@@ -172,6 +181,16 @@ varve_domain_attach (VarveDomain *domain, const VarveStart *start, VarveSnapshot
                      GCancellable *cancellable, GError **error)
 {
   return named (domain, domain->ops->attach (domain, start, out, cancellable, error), error);
+}
+
+bool
+varve_domain_left_overs (VarveDomain *domain, GPtrArray **out, GCancellable *cancellable,
+                         GError **error)
+{
+  if (domain->ops->left_overs)
+    return named (domain, domain->ops->left_overs (domain, out, cancellable, error), error);
+  *out = g_ptr_array_new_with_free_func ((GDestroyNotify)varve_left_over_free);
+  return true;
 }
 
 bool

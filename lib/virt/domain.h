@@ -19,8 +19,13 @@ typedef struct {
   bool (*inventory) (VarveDomain *, GPtrArray **out_disks, GCancellable *, GError **);
   /* Named bitmaps of all disks, foreign ones too. */
   bool (*bitmaps) (VarveDomain *, GPtrArray **out_bitmaps, GCancellable *, GError **);
+  /* Adds to @bitmaps those called @names (char *) that are on the disks and that the op above could
+   * not see, as the hypervisor answers for what it is asked for by name alone. NULL: it sees all. */
+  bool (*find_bitmaps) (VarveDomain *, GPtrArray *names, GPtrArray *bitmaps, GCancellable *,
+                        GError **);
   bool (*state) (VarveDomain *, VarveDomainState *out, GCancellable *, GError **);
-  /* Guest agent. May be NULL: then VARVE_ERROR_UNSUPPORTED. Thaw is idempotent. */
+  /* Guest agent. May be NULL: then VARVE_ERROR_UNSUPPORTED. Thaw is idempotent. An agent that does not answer is
+   * VARVE_ERROR_SOURCE_UNREACHABLE; a freeze that it was asked for may then still come. */
   bool (*freeze) (VarveDomain *, unsigned timeout_s, GCancellable *, GError **);
   bool (*thaw) (VarveDomain *, GCancellable *, GError **);
   /* NULL results with a reason are no error. */
@@ -50,6 +55,9 @@ typedef struct {
    * (@start_was_cut: the record says that the start never ended and that the guest ran before). */
   bool (*end) (VarveSnapshot *, bool start_was_cut, GCancellable *, GError **);
   void (*snapshot_free) (VarveSnapshot *);
+  /* Sessions of varve, alive or not, of which the hypervisor has something: nodes, exports, jobs,
+   * frozen bitmaps. Of VarveLeftOver, each once. NULL: its snapshots die with their process. */
+  bool (*left_overs) (VarveDomain *, GPtrArray **out, GCancellable *, GError **);
 
   /* --- checkpoints -------------------------------------------------------------------------- */
   /* From all disks that have it, in one step where the hypervisor can, metadata too; reads back
@@ -128,6 +136,8 @@ char *varve_domain_uuid_from_name (const char *name);
  * there. A driver that keeps no records of checkpoints leaves the ops for them NULL. */
 bool varve_domain_inventory (VarveDomain *, GPtrArray **out, GCancellable *, GError **);
 bool varve_domain_bitmaps (VarveDomain *, GPtrArray **out, GCancellable *, GError **);
+bool varve_domain_find_bitmaps (VarveDomain *, GPtrArray *names, GPtrArray *bitmaps, GCancellable *,
+                                GError **);
 bool varve_domain_state (VarveDomain *, VarveDomainState *out, GCancellable *, GError **);
 bool varve_domain_freeze (VarveDomain *, unsigned timeout_s, GCancellable *, GError **);
 bool varve_domain_thaw (VarveDomain *, GCancellable *, GError **);
@@ -139,6 +149,7 @@ bool varve_domain_start (VarveDomain *, const VarveStart *, VarveSnapshot **out,
                          uint64_t *out_pause_us, GCancellable *, GError **);
 bool varve_domain_attach (VarveDomain *, const VarveStart *, VarveSnapshot **out, GCancellable *,
                           GError **);
+bool varve_domain_left_overs (VarveDomain *, GPtrArray **out, GCancellable *, GError **);
 bool varve_domain_resume (VarveDomain *, GCancellable *, GError **);
 bool varve_domain_checkpoint_remove (VarveDomain *, const char *name, GCancellable *, GError **);
 bool varve_domain_checkpoint_add (VarveDomain *, const char *name, const char *description,

@@ -70,6 +70,26 @@ varve_checkpoint_metadata_free (VarveCheckpointMetadata *metadata)
   g_free (metadata);
 }
 
+VarveLeftOver *
+varve_left_over_new (const char *session, const char *directory)
+{
+  VarveLeftOver *over = g_new0 (VarveLeftOver, 1);
+
+  over->session = g_strdup (session);
+  over->directory = g_strdup (directory);
+  return over;
+}
+
+void
+varve_left_over_free (VarveLeftOver *over)
+{
+  if (!over)
+    return;
+  g_free (over->session);
+  g_free (over->directory);
+  g_free (over);
+}
+
 VarveDisk *
 varve_disk_find (GPtrArray *disks, const char *name)
 {

@@ -40,6 +40,8 @@ typedef struct {
   bool recording;
   bool persistent;
   bool inconsistent;
+  bool missing; /* the hypervisor's record speaks of it, and the disk does not have it; then it is
+                   told as inconsistent, too */
   bool busy;
 } VarveBitmap;
 
@@ -57,6 +59,15 @@ typedef struct {
 
 VarveCheckpointMetadata *varve_checkpoint_metadata_new (const char *name);
 void varve_checkpoint_metadata_free (VarveCheckpointMetadata *metadata);
+
+/* A session of varve of which something is in the hypervisor. */
+typedef struct {
+  char *session;
+  char *directory; /* of its sockets; NULL: not told */
+} VarveLeftOver;
+
+VarveLeftOver *varve_left_over_new (const char *session, const char *directory);
+void varve_left_over_free (VarveLeftOver *over);
 
 /* NULL when there is none. */
 VarveDisk *varve_disk_find (GPtrArray *disks, const char *name);

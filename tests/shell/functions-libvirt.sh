@@ -58,7 +58,8 @@ requires_libvirt ()
 # define_domain [OPTION]... NAME [DISK=FILE[:FORMAT]]...
 #   --guest COMMANDS  it boots the test guest, which obeys these
 #   --iothread        disks run on an iothread
-# Defines it; `start_domain` starts it. Sets $domain and $vm; names are made unique for this test. $serial is its
+#   --werror POLICY   of the disks: what becomes of a write that fails
+# With the channel of a guest agent where $guest_agent is set. Defines it; `start_domain` starts it. Sets $domain and $vm; names are made unique for this test. $serial is its
 # console's socket, $tmp/$vm.console all that it said. Disk vda is the qdev ua-vda.
 define_domain ()
 {
@@ -66,7 +67,8 @@ define_domain ()
   while [[ "${1:-}" == --* ]]; do
     case "$1" in
     --guest) guest=$2; boots=1; shift ;;
-    --iothread) iothreads='<iothreads>1</iothreads>'; driver_options=" iothread='1'" ;;
+    --werror) driver_options+=" error_policy='$2'"; shift ;;
+    --iothread) iothreads='<iothreads>1</iothreads>'; driver_options+=" iothread='1'" ;;
     *) fail "define_domain: no such option: $1" ;;
     esac
     shift
@@ -103,6 +105,9 @@ define_domain ()
     echo "      <source mode='bind' path='$serial'/><log file='$tmp/$vm.console' append='on'/>"
     echo "      <target type='isa-serial' port='0'/>"
     echo "    </serial>"
+    if [ -n "${guest_agent:-}" ]; then
+      echo "    <channel type='unix'><target type='virtio' name='org.qemu.guest_agent.0'/></channel>"
+    fi
     echo "    <controller type='usb' model='none'/><memballoon model='none'/>"
     echo "  </devices>"
     echo "</domain>"
@@ -141,4 +146,27 @@ stop_domain ()
 domain_pid ()
 {
   cat "/run/libvirt/qemu/$domain.pid"
+}
+
+# libvirt_names: block nodes, bitmaps, exports and jobs of $domain's QEMU, and libvirt's job, for comparing before and
+# after. Checkpoints that are kept, and their bitmaps, are left out.
+libvirt_names ()
+{
+  local command
+  virsh domjobinfo "$domain" | sed -n 's/^Job type: */job /p'
+  for command in query-named-block-nodes query-block-exports query-jobs; do
+    virsh qemu-monitor-command "$domain" "{\"execute\":\"$command\"}"
+  done | python3 -c '
+import json, sys
+decoder = json.JSONDecoder()
+text = sys.stdin.read()
+while text.strip():
+    reply, end = decoder.raw_decode(text.lstrip())
+    text = text.lstrip()[end:]
+    for item in reply["return"]:
+        print(item.get("node-name") or item["id"] if not item.get("node-name", "").startswith("#block") else "unnamed")
+        for bitmap in item.get("dirty-bitmaps", []):
+            if not bitmap.get("name", "").startswith("varve."):
+                print("bitmap", bitmap.get("name"))
+' | sort
 }

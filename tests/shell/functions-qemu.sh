@@ -37,11 +37,12 @@ disk_format ()
   esac
 }
 
-# Builds the guest's kernel and initramfs into $tmp, once for a test.
+# Builds the guest's kernel and initramfs into $tmp, once for a test; with qemu-ga where $guest_agent says `agent`.
 build_guest ()
 {
   if [ ! -e "$tmp/guest.kernel" ]; then
-    "$srcdir/tests/guest/build-guest.sh" "$builddir/tests/guest/writer" "$tmp/guest.kernel" "$tmp/guest.initrd"
+    "$srcdir/tests/guest/build-guest.sh" "$builddir/tests/guest/writer" "$tmp/guest.kernel" "$tmp/guest.initrd" \
+      ${guest_agent:+"$guest_agent"}
   fi
 }
 
@@ -58,6 +59,7 @@ guest_append ()
 #   --stopped         CPUs stand still (prelaunch). Default without --guest: firmware runs, disks idle
 #   --cache none      O_DIRECT on the host
 #   --iothread        disks run on an iothread
+#   --werror POLICY   of the disks: what becomes of a write that fails
 #   --no-id           disks by -drive, without a qdev id (named by their -drive id)
 #   --arg ARG         passed to QEMU
 # Disk ID is virtio device ID on format node fmt-ID, protocol node file-ID.
@@ -71,7 +73,8 @@ start_qemu ()
     --guest) guest=$2; boots=1; shift ;;
     --stopped) args+=(-S) ;;
     --cache) cache=$2; shift ;;
-    --iothread) args+=(-object iothread,id=iothread0); device_options=,iothread=iothread0 ;;
+    --werror) device_options+=,werror=$2; shift ;;
+    --iothread) args+=(-object iothread,id=iothread0); device_options+=,iothread=iothread0 ;;
     --no-id) by_drive=1 ;;
     --arg) args+=("$2"); shift ;;
     *) fail "start_qemu: no such option: $1" ;;
@@ -101,6 +104,7 @@ start_qemu ()
   rm -f "$qmp" "$qmp_test" "$serial" "$tmp/$vm.console"
   qemu-system-x86_64 -name "$vm" -machine q35,accel=tcg -m 256 -nodefaults -no-user-config -display none -no-reboot \
     -qmp "unix:$qmp,server=on,wait=off" -qmp "unix:$qmp_test,server=on,wait=off" \
+    -qmp "unix:$tmp/$vm.qmp-stalls,server=on,wait=off" \
     -chardev "socket,id=console,path=$serial,server=on,wait=off,logfile=$tmp/$vm.console" -serial chardev:console \
     "${args[@]}" < /dev/null >> "$tmp/$vm.log" 2>&1 &
   qemu_pid=$!
@@ -217,6 +221,31 @@ assert_guest_unhurt ()
     fail "a write of the guest took $longest us: $report"
   fi
   echo "guest unhurt: $report"
+}
+
+# watch_stalls: from here on, when the machine stands still and when it goes on is kept for `assert_stalls`. The guest
+# cannot tell, as its clock stands still too. A bare QEMU has a monitor of its own for that, $tmp/$vm.qmp-stalls.
+watch_stalls ()
+{
+  if [ "$monitor" = libvirt ]; then
+    requires stdbuf
+    "$shell_dir/stalls.py" watch libvirt "$domain" > "$tmp/stalls" &
+  else
+    "$shell_dir/stalls.py" watch qmp "$tmp/$vm.qmp-stalls" > "$tmp/stalls" &
+  fi
+  cleanup_fn end_process "$!"
+  wait_for 20 "the watch for stalls" test -s "$tmp/stalls"
+}
+
+# assert_stalls MILLISECONDS: it runs, and never stood still for longer.
+assert_stalls ()
+{
+  local longest
+  longest=$("$shell_dir/stalls.py" longest "$tmp/stalls")
+  if [ "$longest" -gt "$1" ]; then
+    fail "the machine stood still for $longest ms"
+  fi
+  echo "longest stall: $longest ms"
 }
 
 # assert_numbers AT-LEAST RAW...: restored disks are of one instant (see check-numbers.py); prints the highest numbers.

@@ -248,3 +248,4 @@ assert_contains ()
 . "$shell_dir/functions-libvirt.sh"
 . "$shell_dir/functions-backup.sh"
 . "$shell_dir/functions-fault.sh"
+. "$shell_dir/functions-checkpoint.sh"

@@ -48,6 +48,17 @@ test_foreign_names (void)
 }
 
 static void
+test_frozen_names (void)
+{
+  g_assert_true (varve_checkpoint_is_frozen ("varve-0123456789abcdef-t-0"));
+  g_assert_false (varve_checkpoint_is_frozen ("varve-0123456789abcdef-s-0"));
+  g_assert_false (varve_checkpoint_is_frozen ("varve-0123456789abcde-t-0"));
+  g_assert_false (varve_checkpoint_is_frozen ("varve-0123456789abcdef"));
+  g_assert_false (varve_checkpoint_is_frozen ("varve-"));
+  g_assert_false (varve_checkpoint_is_frozen (CK (1)));
+}
+
+static void
 test_owner (void)
 {
   g_autofree char *plain =
@@ -61,6 +72,54 @@ test_owner (void)
   g_assert_cmpstr (plain, ==, OWNER);
   g_assert_cmpstr (odd, ==, "my-job-1-1f0c77ab");
   g_assert_cmpuint (strlen (name), <=, VARVE_CHECKPOINT_NAME_MAX);
+}
+
+static void
+test_owner_without_store (void)
+{
+  g_autofree char *owner = varve_checkpoint_owner_without_store ("Acme Backup");
+  g_autofree char *longest = g_strnfill (200, 'y');
+  g_autofree char *cut = varve_checkpoint_owner_without_store (longest);
+  g_autofree char *name = varve_checkpoint_name_new (cut, ID (1));
+  /* A label that looks like one without a store must not become one. */
+  g_autofree char *job = varve_checkpoint_owner ("x-job", "1f0c77ab-0000-0000-0000-000000000000");
+  g_auto (VarveCheckpointName) parsed = { NULL };
+
+  g_assert_cmpstr (owner, ==, "x-acme-backup");
+  g_assert_false (varve_checkpoint_owner_has_store (owner));
+  g_assert_true (varve_checkpoint_name_parse (name, &parsed));
+  g_assert_cmpstr (parsed.owner, ==, cut);
+  g_assert_cmpstr (job, ==, "xxjob-1f0c77ab");
+  g_assert_true (varve_checkpoint_owner_has_store (job));
+}
+
+static void
+test_owner_matches (void)
+{
+  static const struct {
+    const char *owner, *label;
+    bool matches;
+  } cases[] = {
+    { OWNER, "nightly", true },
+    { OWNER, OWNER, true },
+    { OWNER, "Nightly", true },
+    { OWNER, "night", false },
+    { OWNER, "nightly-2222beef", false },
+    { OWNER, "weekly", false },
+    { "nightly-2222beef", "nightly", true },
+    { "nightly-a-2222beef", "nightly", false },
+    { "x-nightly", "nightly", true },
+    { "x-nightly", "x-nightly", true },
+    { "x-nightly-1f0c77ab", "nightly", false },
+    { "x-1f0c77ab", "", false },
+    { "xxjob-1f0c77ab", "x-job", true },
+  };
+
+  for (size_t i = 0; i < G_N_ELEMENTS (cases); i++) {
+    g_test_message ("%s %s", cases[i].owner, cases[i].label);
+    g_assert_true (varve_checkpoint_owner_matches (cases[i].owner, cases[i].label) ==
+                   cases[i].matches);
+  }
 }
 
 static bool
@@ -134,7 +193,10 @@ main (int argc, char **argv)
   g_test_init (&argc, &argv, NULL);
   g_test_add_func ("/checkpoint/name/round-trip", test_name_round_trip);
   g_test_add_func ("/checkpoint/name/foreign", test_foreign_names);
+  g_test_add_func ("/checkpoint/name/frozen", test_frozen_names);
   g_test_add_func ("/checkpoint/name/owner", test_owner);
+  g_test_add_func ("/checkpoint/name/owner-without-store", test_owner_without_store);
+  g_test_add_func ("/checkpoint/name/owner-matches", test_owner_matches);
   g_test_add_func ("/checkpoint/stale", test_stale);
   g_test_add_func ("/checkpoint/retire", test_retire);
   return g_test_run ();

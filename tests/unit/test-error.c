@@ -106,6 +106,9 @@ test_exit_status (void)
     { VARVE_ERROR_CHECKPOINT, 1 },
   };
 
+  g_autoptr (GEnumClass) codes = g_type_class_ref (VARVE_TYPE_ERROR);
+
+  g_assert_cmpuint (codes->n_values, ==, G_N_ELEMENTS (table));
   g_assert_cmpint (varve_error_exit_status (NULL), ==, 0);
   for (size_t i = 0; i < G_N_ELEMENTS (table); i++) {
     g_autoptr (GError) error = g_error_new_literal (VARVE_ERROR, (int)table[i].code, "x");

@@ -73,6 +73,32 @@ test_names (void)
   g_assert_cmpstr (varve_event_type_get_name ((VarveEventType)G_N_ELEMENTS (names)), ==, "unknown");
 }
 
+static void
+test_copy (void)
+{
+  char text[] = "first backup of this disk";
+  VarveEvent event = { .type = VARVE_EVENT_DISK_DONE,
+                       .action = "backup",
+                       .domain = "web01",
+                       .disk = "vda",
+                       .backup = "20260101T000000Z-00000000000000aa",
+                       .decision = "full",
+                       .text = text,
+                       .stored = 42 };
+  g_autoptr (VarveEvent) copy = g_boxed_copy (VARVE_TYPE_EVENT, &event);
+
+  memset (text, 'x', sizeof text - 1);
+  g_assert_cmpint (copy->type, ==, VARVE_EVENT_DISK_DONE);
+  g_assert_cmpstr (copy->action, ==, "backup");
+  g_assert_cmpstr (copy->domain, ==, "web01");
+  g_assert_cmpstr (copy->disk, ==, "vda");
+  g_assert_cmpstr (copy->backup, ==, "20260101T000000Z-00000000000000aa");
+  g_assert_cmpstr (copy->decision, ==, "full");
+  g_assert_cmpstr (copy->text, ==, "first backup of this disk");
+  g_assert_cmpuint (copy->stored, ==, 42);
+  varve_event_free (NULL);
+}
+
 int
 main (int argc, char **argv)
 {
@@ -80,5 +106,6 @@ main (int argc, char **argv)
   g_test_add_func ("/event/emit", test_emit);
   g_test_add_func ("/event/no-sink", test_no_sink);
   g_test_add_func ("/event/names", test_names);
+  g_test_add_func ("/event/copy", test_copy);
   return g_test_run ();
 }

@@ -414,6 +414,34 @@ test_breaches (void)
   assert_breaks (serve_nested, "nested too deeply");
 }
 
+/* What QEMU was at when its last client died is answered to the next one. */
+static void
+serve_strays (int fd)
+{
+  say (fd, GREETING);
+  int64_t id = hear (fd);
+  g_assert_cmpint (id, >, 1);
+  answer (fd, id - 1, "\"return\": {}");
+  answer (fd, 1, "\"error\": {\"class\": \"GenericError\", \"desc\": \"not yours\"}");
+  say (fd, "{\"return\": {}, \"id\": \"libvirt-7\"}\n{\"return\": {}}\n");
+  answer (fd, id, "\"return\": {}");
+  answer (fd, hear (fd), "\"return\": \"ours\"");
+  drain (fd);
+}
+
+static void
+test_strays (void)
+{
+  g_autoptr (GError) error = NULL;
+  GThread *thread;
+  VarveQmp *qmp = meet_well (serve_strays, &thread);
+  g_autoptr (JsonNode) reply = varve_qmp_execute (qmp, "command", NULL, NULL, &error);
+
+  g_assert_no_error (error);
+  g_assert_cmpstr (json_node_get_string (reply), ==, "ours");
+  part (qmp, thread);
+}
+
 /* A megabyte is no breach: query-named-block-nodes of long chains is that long. */
 static void
 serve_large (int fd)
@@ -724,6 +752,7 @@ main (int argc, char **argv)
   g_test_add_func ("/qmp/refusals", test_refusals);
   g_test_add_func ("/qmp/bad-greetings", test_bad_greetings);
   g_test_add_func ("/qmp/breaches", test_breaches);
+  g_test_add_func ("/qmp/strays", test_strays);
   g_test_add_func ("/qmp/large", test_large);
   g_test_add_func ("/qmp/time-out", test_time_out);
   g_test_add_func ("/qmp/cancel", test_cancel);

@@ -164,6 +164,28 @@ fill_granularity (GPtrArray *bitmaps, const char *disk, const VarveImageInfo *in
   }
 }
 
+static bool
+is_stored (const VarveImageInfo *info, const char *name)
+{
+  for (guint i = 0; info->bitmaps && i < info->bitmaps->len; i++)
+    if (g_str_equal (((VarveImageBitmap *)g_ptr_array_index (info->bitmaps, i))->name, name))
+      return true;
+  return false;
+}
+
+/* Where libvirt cannot tell the size, its bitmap is broken or not there. A bitmap breaks by being read
+ * from an image that was not closed, so that one that the header does not have is not there. */
+static void
+mark_missing (GPtrArray *bitmaps, const char *disk, const VarveImageInfo *info)
+{
+  for (guint i = 0; i < bitmaps->len; i++) {
+    VarveBitmap *bitmap = g_ptr_array_index (bitmaps, i);
+
+    if (bitmap->inconsistent && g_str_equal (bitmap->disk, disk))
+      bitmap->missing = !is_stored (info, bitmap->name);
+  }
+}
+
 static void
 look_into_header (VarveLibvirtDomain *self, const VarveLibvirtDisk *disk, GPtrArray *checkpoints,
                   GPtrArray *bitmaps, GCancellable *cancellable)
@@ -183,6 +205,7 @@ look_into_header (VarveLibvirtDomain *self, const VarveLibvirtDisk *disk, GPtrAr
     else
       add_foreign (bitmaps, disk->name, stored);
   }
+  mark_missing (bitmaps, disk->name, info);
   fill_granularity (bitmaps, disk->name, info);
 }
 
@@ -207,6 +230,59 @@ running_bitmaps (VarveLibvirtDomain *self, GPtrArray *bitmaps, GCancellable *can
   return true;
 }
 
+/* Only those that neither libvirt nor a header knows: what is shown to libvirt takes the place of what
+ * it knows. */
+static bool
+is_unseen (GPtrArray *bitmaps, const char *name)
+{
+  for (guint i = 0; i < bitmaps->len; i++)
+    if (g_str_equal (((VarveBitmap *)g_ptr_array_index (bitmaps, i))->name, name))
+      return false;
+  return true;
+}
+
+static void
+find_on_disks (VarveLibvirtDomain *self, const VarveLibvirtDefinition *definition, const char *name,
+               GPtrArray *bitmaps)
+{
+  for (guint i = 0; i < definition->disks->len; i++) {
+    const VarveLibvirtDisk *disk = g_ptr_array_index (definition->disks, i);
+    g_autoptr (VarveLibvirtCheckpoint) checkpoint = NULL;
+
+    if (g_strcmp0 (disk->format, "qcow2") == 0 && disk->has_medium)
+      checkpoint = show_to_libvirt (self, disk->name, name);
+    if (checkpoint)
+      add_checkpoint (bitmaps, checkpoint);
+  }
+}
+
+bool
+varve_libvirt_find_bitmaps (VarveDomain *domain, GPtrArray *names, GPtrArray *bitmaps,
+                            GCancellable *cancellable, GError **error)
+{
+  VARVE_SIGPIPE_GUARD;
+  VarveLibvirtDomain *self = (VarveLibvirtDomain *)domain;
+  g_autoptr (VarveLibvirtDefinition) definition = NULL;
+  VarveDomainState state;
+
+  if (!varve_libvirt_look (self, &state, cancellable, error))
+    return false;
+  if (state == VARVE_DOMAIN_OFF)
+    return true;
+  for (guint i = 0; i < names->len; i++) {
+    const char *name = g_ptr_array_index (names, i);
+
+    if (!is_unseen (bitmaps, name))
+      continue;
+    if (!definition)
+      definition = varve_libvirt_definition (self, 0, error);
+    if (!definition || g_cancellable_set_error_if_cancelled (cancellable, error))
+      return false;
+    find_on_disks (self, definition, name, bitmaps);
+  }
+  return true;
+}
+
 /* --- off -----------------------------------------------------------------------------------------
  */
 
@@ -223,6 +299,7 @@ add_lost (GPtrArray *bitmaps, const VarveLibvirtCheckpoint *checkpoint)
     bitmap = varve_bitmap_new (disk->disk, checkpoint->name);
     bitmap->persistent = true;
     bitmap->inconsistent = true;
+    bitmap->missing = true;
     bitmap->dirty = UINT64_MAX;
     g_ptr_array_add (bitmaps, bitmap);
   }

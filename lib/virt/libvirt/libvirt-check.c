@@ -258,14 +258,34 @@ varve_libvirt_refusals (VarveLibvirtDomain *self, const VarveStart *start,
 /* --- the op
  * --------------------------------------------------------------------------------------- */
 
+/* What QEMU does when the copy of old data fails for another reason than a lack of room. */
+static bool
+all_stop_on_error (const VarveStart *start, const VarveLibvirtDefinition *definition)
+{
+  for (guint i = 0; i < start->disks->len; i++) {
+    const VarveStartDisk *disk = g_ptr_array_index (start->disks, i);
+    const VarveLibvirtDisk *known = varve_libvirt_definition_find (definition, disk->disk);
+
+    if (known && !known->stops_on_error)
+      return false;
+  }
+  return true;
+}
+
 static void
 add_weaker (VarveStartReport *report, const VarveStart *start,
             const VarveLibvirtDefinition *definition)
 {
-  g_ptr_array_add (report->weaker,
-                   g_strdup ("libvirt cannot tell QEMU to give up the backup rather than a guest "
-                             "write: if the scratch space fills up, the guest is paused until the "
-                             "backup has been ended and the guest resumed."));
+  g_ptr_array_add (
+      report->weaker,
+      g_strconcat ("libvirt cannot tell QEMU to give up the backup rather than a guest "
+                   "write: if the scratch space fills up, the guest is paused until "
+                   "the backup has been ended and the guest resumed.",
+                   all_stop_on_error (start, definition)
+                       ? NULL
+                       : " If it fails otherwise, a write of the guest fails too, as "
+                         "not every disk has error_policy='stop'.",
+                   NULL));
   for (guint i = 0; i < start->disks->len; i++) {
     const VarveStartDisk *disk = g_ptr_array_index (start->disks, i);
     const VarveLibvirtDisk *known = varve_libvirt_definition_find (definition, disk->disk);

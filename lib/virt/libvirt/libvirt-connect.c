@@ -12,6 +12,8 @@
 
 /* AAVMF's variable store, the largest in use, has 64 MiB. */
 #define NVRAM_MAX (64 * 1024 * 1024)
+/* A thaw that gets no answer is tried again. */
+#define THAW_TIMEOUT_S 3
 
 static void
 ignore_error (void *data, virErrorPtr error)
@@ -165,12 +167,27 @@ varve_libvirt_backup (VarveLibvirtDomain *self, VarveLibvirtBackup **out, GError
   return *out != NULL;
 }
 
+/* How long libvirt waits for an answer of the agent. It keeps what is set, for all who come later. 0 would
+ * mean not to wait at all. */
+static void
+set_agent_timeout (VarveLibvirtDomain *self, unsigned seconds)
+{
+  virDomainAgentSetResponseTimeout (self->domain, (int)CLAMP (seconds, 1, G_MAXINT), 0);
+}
+
+static void
+reset_agent_timeout (VarveLibvirtDomain *self)
+{
+  virDomainAgentSetResponseTimeout (self->domain, VIR_DOMAIN_AGENT_RESPONSE_TIMEOUT_DEFAULT, 0);
+}
+
 static bool
 freeze (VarveDomain *domain, unsigned timeout_s, GCancellable *cancellable, GError **error)
 {
   VARVE_SIGPIPE_GUARD;
   VarveLibvirtDomain *self = (VarveLibvirtDomain *)domain;
   VarveDomainState state;
+  bool ok;
 
   if (!varve_libvirt_look (self, &state, cancellable, error))
     return false;
@@ -179,14 +196,12 @@ freeze (VarveDomain *domain, unsigned timeout_s, GCancellable *cancellable, GErr
                         "Domain '%s' does not run, so that its guest agent cannot be asked to "
                         "freeze the file systems.",
                         domain->name);
-  /* 0 would mean not to wait at all. */
-  if (virDomainAgentSetResponseTimeout (self->domain, (int)CLAMP (timeout_s, 1, G_MAXINT), 0) < 0)
-    return varve_libvirt_throw (error, "Cannot set the time-out of the guest agent of '%s'",
-                                domain->name);
-  if (virDomainFSFreeze (self->domain, NULL, 0, 0) < 0)
-    return varve_libvirt_throw (error, "The guest agent of '%s' did not freeze the file systems",
-                                domain->name);
-  return true;
+  set_agent_timeout (self, timeout_s);
+  ok = virDomainFSFreeze (self->domain, NULL, 0, 0) >= 0 ||
+       varve_libvirt_throw (error, "The guest agent of '%s' did not freeze the file systems",
+                            domain->name);
+  reset_agent_timeout (self);
+  return ok;
 }
 
 /* A domain that is off, or has no agent at all, has nothing frozen. */
@@ -196,19 +211,19 @@ thaw (VarveDomain *domain, GCancellable *cancellable, GError **error)
   VARVE_SIGPIPE_GUARD;
   VarveLibvirtDomain *self = (VarveLibvirtDomain *)domain;
   VarveDomainState state;
+  bool ok;
 
   if (!varve_libvirt_look (self, &state, cancellable, error))
     return false;
   if (state == VARVE_DOMAIN_OFF)
     return true;
-  if (virDomainFSThaw (self->domain, NULL, 0, 0) >= 0) {
-    virDomainAgentSetResponseTimeout (self->domain, VIR_DOMAIN_AGENT_RESPONSE_TIMEOUT_DEFAULT, 0);
-    return true;
-  }
-  if (varve_libvirt_error_code () == VIR_ERR_ARGUMENT_UNSUPPORTED)
-    return true;
-  return varve_libvirt_throw (error, "The guest agent of '%s' did not thaw the file systems",
-                              domain->name);
+  set_agent_timeout (self, THAW_TIMEOUT_S);
+  ok = virDomainFSThaw (self->domain, NULL, 0, 0) >= 0 ||
+       varve_libvirt_error_code () == VIR_ERR_ARGUMENT_UNSUPPORTED ||
+       varve_libvirt_throw (error, "The guest agent of '%s' did not thaw the file systems",
+                            domain->name);
+  reset_agent_timeout (self);
+  return ok;
 }
 
 static void
@@ -283,6 +298,7 @@ static const VarveDomainOps ops = {
   .name = "libvirt",
   .inventory = varve_libvirt_inventory,
   .bitmaps = varve_libvirt_bitmaps,
+  .find_bitmaps = varve_libvirt_find_bitmaps,
   .state = get_state,
   .freeze = freeze,
   .thaw = thaw,
@@ -295,6 +311,7 @@ static const VarveDomainOps ops = {
   .finish = varve_libvirt_finish,
   .end = varve_libvirt_end,
   .snapshot_free = varve_libvirt_snapshot_free,
+  .left_overs = varve_libvirt_left_overs,
   .checkpoint_remove = varve_libvirt_checkpoint_remove,
   .checkpoint_add = varve_libvirt_checkpoint_add,
   .checkpoint_merge = varve_libvirt_checkpoint_merge,

@@ -109,6 +109,7 @@ read_disk (xmlNode *devices, xmlNode *node)
   disk->readonly = varve_libvirt_tree_child (node, "readonly") != NULL;
   disk->encrypted = varve_libvirt_tree_child (node, "encryption") ||
                     varve_libvirt_tree_child (source, "encryption");
+  disk->stops_on_error = varve_libvirt_tree_attribute_is (driver, "error_policy", "stop");
   disk->iothread = driver_has_iothread (driver) || controller_has_iothread (devices, node);
   return disk;
 }

@@ -21,6 +21,7 @@ static const Phrase phrases[] = {
   { "blockjob", VARVE_ERROR_BUSY },
   { "block job", VARVE_ERROR_BUSY },
   { "Bitmap already exists", VARVE_ERROR_EXISTS },
+  { "guest agent is not connected", VARVE_ERROR_UNSUPPORTED },
 };
 
 static bool
@@ -52,6 +53,7 @@ varve_libvirt_error_map (int code, int domain, const char *words)
   case VIR_ERR_ARGUMENT_UNSUPPORTED:
   case VIR_ERR_OPERATION_UNSUPPORTED:
     return VARVE_ERROR_UNSUPPORTED;
+  case VIR_ERR_AGENT_UNRESPONSIVE:
   case VIR_ERR_AUTH_FAILED:
   case VIR_ERR_AUTH_CANCELLED:
   case VIR_ERR_AUTH_UNAVAILABLE:

@@ -58,6 +58,10 @@ bool varve_libvirt_bitmaps (VarveDomain *, GPtrArray **out, GCancellable *, GErr
 VarveLibvirtCheckpoint *varve_libvirt_checkpoint_describe (VarveLibvirtDomain *self,
                                                            virDomainCheckpoint *checkpoint,
                                                            bool running, GError **error);
+/* Bitmaps of this run of QEMU that libvirt has no metadata of: the header does not have them yet, and
+ * libvirt answers for names only. */
+bool varve_libvirt_find_bitmaps (VarveDomain *, GPtrArray *names, GPtrArray *bitmaps,
+                                 GCancellable *, GError **);
 /* Every checkpoint that libvirt knows of (VarveLibvirtCheckpoint); sizes only where the domain
  * runs. */
 GPtrArray *varve_libvirt_checkpoints (VarveLibvirtDomain *self, bool running, GError **error);
@@ -97,6 +101,9 @@ void varve_libvirt_snapshot_free (VarveSnapshot *);
 /* Ends the job if it is @start's, waits until it is gone, and removes socket and scratch. */
 bool varve_libvirt_end_job (VarveLibvirtDomain *self, const VarveStart *start,
                             GCancellable *cancellable, GError **error);
+
+/* --- libvirt-left-over.c --- */
+bool varve_libvirt_left_overs (VarveDomain *, GPtrArray **out, GCancellable *, GError **);
 
 /* --- libvirt-checkpoint.c --- */
 bool varve_libvirt_checkpoint_remove (VarveDomain *, const char *name, GCancellable *, GError **);

@@ -23,7 +23,8 @@ typedef struct {
   bool has_medium;
   bool readonly;
   bool encrypted;
-  bool iothread; /* by its own driver or by its SCSI controller */
+  bool stops_on_error; /* <driver error_policy='stop'> */
+  bool iothread;       /* by its own driver or by its SCSI controller */
 } VarveLibvirtDisk;
 
 typedef struct {

@@ -54,6 +54,23 @@ why_no_filter (const VarveStart *start, GPtrArray *disks)
   return NULL;
 }
 
+/* What QEMU does when the copy of old data fails for another reason than a lack of room: only where all
+ * devices stop for any error does no guest see one. */
+static const char *
+other_errors (VarveQmpDomain *domain, GPtrArray *disks)
+{
+  for (guint i = 0; i < disks->len; i++) {
+    const VarveQmpDisk *disk = g_ptr_array_index (disks, i);
+    g_autofree char *policy =
+        disk->device ? varve_qmp_property (domain, disk->device, "werror", NULL) : NULL;
+
+    if (g_strcmp0 (policy, "stop") != 0)
+      return " If it fails otherwise, a write of the guest fails too, as not every disk has "
+             "werror=stop.";
+  }
+  return "";
+}
+
 static void
 choose (VarveQmpDomain *domain, const VarveStart *start, GPtrArray *disks, VarveStartReport *report,
         VarveQmpStrategy *out)
@@ -77,8 +94,8 @@ choose (VarveQmpDomain *domain, const VarveStart *start, GPtrArray *disks, Varve
     say (report->weaker,
          "If the scratch space runs full, the guest is paused until the backup has been given up: "
          "this QEMU could only be told to give up by itself through a filter of varve's own, and "
-         "%s.",
-         no_filter);
+         "%s.%s",
+         no_filter, other_errors (domain, disks));
 }
 
 static void

@@ -333,6 +333,7 @@ static const VarveDomainOps qmp_ops = {
   .finish = varve_qmp_finish,
   .end = varve_qmp_end,
   .snapshot_free = varve_qmp_snapshot_free,
+  .left_overs = varve_qmp_left_overs,
   .checkpoint_remove = varve_qmp_checkpoint_remove,
   .checkpoint_add = varve_qmp_checkpoint_add,
   .checkpoint_merge = varve_qmp_checkpoint_merge,

@@ -83,6 +83,9 @@ const char *varve_qmp_node_with_bitmap (GHashTable *nodes, const char *bitmap);
 GPtrArray *varve_qmp_disks (VarveQmpDomain *domain, GHashTable *nodes, GCancellable *cancellable,
                             GError **error);
 VarveQmpDisk *varve_qmp_disks_find (GPtrArray *disks, const char *name);
+/* A property of a device as text; NULL where it cannot be had. (transfer full) */
+char *varve_qmp_property (VarveQmpDomain *domain, const char *device, const char *property,
+                          GCancellable *cancellable);
 /* Whether an iothread serves the device; true where that cannot be told. */
 bool varve_qmp_uses_iothread (VarveQmpDomain *domain, const char *device,
                               GCancellable *cancellable);
@@ -117,6 +120,8 @@ bool varve_qmp_poll (VarveSnapshot *snapshot, VarveSnapshotStatus *out, GCancell
 bool varve_qmp_finish (VarveSnapshot *snapshot, GCancellable *cancellable, GError **error);
 bool varve_qmp_end (VarveSnapshot *snapshot, bool start_was_cut, GCancellable *cancellable,
                     GError **error);
+bool varve_qmp_left_overs (VarveDomain *base, GPtrArray **out, GCancellable *cancellable,
+                           GError **error);
 /* Resumes the guest where @was_stopped, and takes down what of @start is in QEMU. */
 bool varve_qmp_take_down (VarveQmpDomain *domain, const VarveStart *start, bool was_stopped,
                           GCancellable *cancellable, GError **error);

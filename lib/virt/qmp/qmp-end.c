@@ -248,20 +248,36 @@ end_jobs (VarveQmpDomain *domain, const VarveStart *start, GCancellable *cancell
 /* --- bitmaps ---------------------------------------------------------------------------------- */
 
 static bool
+remove_frozen_of (VarveQmpDomain *domain, const VarveStart *start, const char *name,
+                  JsonObject *node, GCancellable *cancellable, GError **error)
+{
+  JsonArray *bitmaps = varve_json_array (node, "dirty-bitmaps");
+
+  for (guint i = 0; bitmaps && i < json_array_get_length (bitmaps); i++) {
+    const char *bitmap = varve_json_string (varve_json_array_object (bitmaps, i), "name");
+
+    if (is_ours (bitmap, start, 't') &&
+        !varve_qmp_run (domain->qmp, "block-dirty-bitmap-remove",
+                        varve_qmp_args ("{'node':%s,'name':%s}", name, bitmap), cancellable, error))
+      return false;
+  }
+  return true;
+}
+
+/* By their names alone, as all before: a session whose record is lost is not told by its disks. */
+static bool
 remove_frozen (VarveQmpDomain *domain, const VarveStart *start, GCancellable *cancellable,
                GError **error)
 {
   g_autoptr (GHashTable) nodes = varve_qmp_nodes (domain, cancellable, error);
+  GHashTableIter iter;
+  gpointer name, node;
 
   if (!nodes)
     return false;
-  for (guint i = 0; i < start->disks->len; i++) {
-    g_autofree char *bitmap = varve_qmp_name (start->session, 't', i);
-    const char *node = varve_qmp_node_with_bitmap (nodes, bitmap);
-
-    if (node &&
-        !varve_qmp_run (domain->qmp, "block-dirty-bitmap-remove",
-                        varve_qmp_args ("{'node':%s,'name':%s}", node, bitmap), cancellable, error))
+  g_hash_table_iter_init (&iter, nodes);
+  while (g_hash_table_iter_next (&iter, &name, &node)) {
+    if (!remove_frozen_of (domain, start, name, node, cancellable, error))
       return false;
   }
   return true;

@@ -14,10 +14,9 @@
 
 typedef enum { LINK_ABSENT, LINK_EMPTY, LINK_SET } Link;
 
-/* The string value of a property; NULL when it cannot be had. */
-static char *
-get_property (VarveQmpDomain *domain, const char *device, const char *property,
-              GCancellable *cancellable)
+char *
+varve_qmp_property (VarveQmpDomain *domain, const char *device, const char *property,
+                    GCancellable *cancellable)
 {
   g_autoptr (JsonNode) value = varve_qmp_execute (
       domain->qmp, "qom-get", varve_qmp_args ("{'path':%s,'property':%s}", device, property),
@@ -48,7 +47,7 @@ read_link (VarveQmpDomain *domain, JsonArray *properties, const char *device, co
 {
   if (!has_property (properties, name))
     return LINK_ABSENT;
-  g_autofree char *value = get_property (domain, device, name, cancellable);
+  g_autofree char *value = varve_qmp_property (domain, device, name, cancellable);
   bool empty = value && (!*value || g_str_equal (value, "null") || g_str_equal (value, "[]"));
   return empty ? LINK_EMPTY : LINK_SET;
 }
@@ -75,7 +74,7 @@ varve_qmp_uses_iothread (VarveQmpDomain *domain, const char *device, GCancellabl
   if (link != LINK_ABSENT)
     return link == LINK_SET;
 
-  g_autofree char *bus = get_property (domain, device, "parent_bus", cancellable);
+  g_autofree char *bus = varve_qmp_property (domain, device, "parent_bus", cancellable);
   char *slash = bus ? strrchr (bus, '/') : NULL;
   if (!slash || slash == bus)
     return true;

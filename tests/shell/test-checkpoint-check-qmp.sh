@@ -1,0 +1,189 @@
+#!/bin/bash
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# Copyright the varve authors
+#
+# Damage made by hand to the checkpoints of a running QEMU, one kind after the other: `varve checkpoint check` finds it
+# and says what the next backup will do; --repair mends it while the machine runs, or says why not; the next backup
+# does what was said. Another tool's bitmap stands beside it all.
+. "$(dirname "$0")/functions.sh"
+. "$shell_dir/functions-kill.sh"
+requires_qemu
+requires qemu-storage-daemon qemu-io
+
+disk_files=(vda="$tmp/a.qcow2" vdb="$tmp/b.qcow2")
+make_disk "$tmp/a.qcow2" 16M
+make_disk "$tmp/b.qcow2" 16M
+qemu-io -f qcow2 "$tmp/a.qcow2" -c 'write -P 1 0 8M' > "$tmp/io.log"
+
+start ()
+{
+  start_qemu "$@" "${disk_files[@]}"
+  backup_args=(-c "qmp+unix://$qmp" "$vm")
+  checkpoint_args=("${backup_args[@]}")
+}
+
+# bitmap ACTION NAME [MORE]: on vda; bitmap_b on vdb.
+bitmap ()
+{
+  qmp "block-dirty-bitmap-$1" "{\"node\": \"fmt-vda\", \"name\": \"$2\"${3:+, $3}}" > /dev/null
+}
+
+bitmap_b ()
+{
+  qmp "block-dirty-bitmap-$1" "{\"node\": \"fmt-vdb\", \"name\": \"$2\"${3:+, $3}}" > /dev/null
+}
+
+newest_checkpoint ()
+{
+  checkpoint_of "$(newest_backup)"
+}
+
+start
+bitmap add virtnbdbackup.0 '"persistent": true'
+bitmap add old-tool '"persistent": true, "disabled": true'
+proved_backup
+first=$last_backup
+guest_write vda 1M 64k 2
+proved_backup
+expect_healthy
+names=$(qemu_names)
+
+# Without the store nothing can be said, and nothing is said against them.
+expect_status 0 checkpoint check
+assert_contains "$tmp/said.log" '^note: store-unknown'
+
+# A newest checkpoint that was disabled: the one before it still serves.
+bitmap disable "$(newest_checkpoint)"
+expect_damage bitmap-disabled 'can still be used on disk .vdb.'
+bitmap_b disable "$(newest_checkpoint)"
+expect_mended bitmap-disabled "incremental on disk 'vda', since $first"
+expect_note bitmap-missing "incremental on disk 'vdb', since $first"
+proved_backup guest_write vda 2M 64k 3
+assert_decision vda incremental "changed since backup $first"
+expect_healthy
+
+# A backup that was deleted leaves a checkpoint that nothing can use.
+second=$last_backup
+guest_write vda 3M 64k 4
+varve backup "${backup_args[@]}" --to "images:$store"
+varve delete --from "images:$store" "$(newest_backup)"
+expect_mended no-backup 'does not have backup'
+expect_healthy
+
+# The bitmaps of one disk, removed: only a backup can make that good.
+for name in $(checkpoint_names committed); do
+  bitmap_b remove "$name"
+done
+expect_refused bitmap-missing 'known to nobody'
+assert_contains "$tmp/said.log" "reads all of disk 'vdb' and stores what differs from $second"
+proved_backup guest_write vdb 1M 64k 5
+assert_decision vda incremental "changed since backup $second"
+assert_decision vdb rescan
+expect_healthy
+
+# Another owner's are left alone, until he is named.
+varve backup "${backup_args[@]}" --to "images:$store" --owner weekly
+weekly=$(newest_checkpoint)
+bitmap disable "$weekly"
+bitmap_b disable "$weekly"
+expect_refused bitmap-disabled "'--owner weekly-"
+expect_mended bitmap-disabled . --owner weekly
+expect_refused bitmap-missing . --owner weekly
+
+# Made by hand: of the right name, and of the wrong kind. They are removed again, as they know nothing.
+for kind in 'bitmap-transient "persistent": false' 'bitmap-coarse "persistent": true, "granularity": 1048576'; do
+  bitmap add "$weekly" "${kind#* }"
+  bitmap_b add "$weekly" "\"persistent\": true"
+  if [ "${kind%% *}" = bitmap-coarse ]; then
+    expect_note bitmap-coarse '1024 KiB'
+  else
+    expect_refused bitmap-transient 'A backup before the machine stops'
+  fi
+  expect_status 4 checkpoint delete "$weekly"
+  expect_status 0 checkpoint delete "$weekly" --owner weekly
+done
+varve delete --from "images:$store" "$(newest_backup)"
+expect_healthy
+
+# Sessions of runs that were killed.
+names=$(qemu_names)
+kill_at session-started varve backup "${backup_args[@]}" --to "images:$store"
+expect_mended session-dead 'what it set up in the hypervisor, a checkpoint whose backup is not complete'
+assert_equal "$(qemu_names)" "$names" "what is in QEMU"
+assert_nothing_left_on_host
+expect_healthy
+kill_at session-torn-down varve backup "${backup_args[@]}" --to "images:$store"
+rm -rf "$VARVE_STATE_DIR"/sockets/*
+expect_mended session-empty 'nothing of it is left'
+expect_healthy
+
+# Their record is lost, too: they are found by what is there. (The device goes back to its disk by the frozen bitmap.)
+names=$(qemu_names)
+kill_at session-started varve backup "${backup_args[@]}" --to "images:$store"
+rm "$VARVE_STATE_DIR"/sessions/*.session
+expect_mended session-unrecorded 'not on record here'
+assert_contains "$tmp/said.log" '^damage: no-backup'
+assert_equal "$(qemu_names)" "$names" "what is in QEMU"
+assert_nothing_left_on_host
+expect_healthy
+
+# Of some there are files only.
+mkdir "$VARVE_STATE_DIR/sockets/0123456789abcdef"
+touch "$VARVE_STATE_DIR/scratch/0123456789abcdef-vda.qcow2"
+expect_mended session-files '0123456789abcdef'
+assert_nothing_left_on_host
+make_disk "$VARVE_STATE_DIR/scratch/0123456789abcdee-vda.qcow2" 1M
+qemu-io -f qcow2 "$VARVE_STATE_DIR/scratch/0123456789abcdee-vda.qcow2" -c 'sleep 60000' > "$tmp/io.log" &
+holder=$!
+cleanup_fn end_process "$holder" KILL
+scratch_is_open ()
+{
+  ! qemu-img info -f qcow2 "$VARVE_STATE_DIR/scratch/0123456789abcdee-vda.qcow2"
+}
+wait_for 10 'the lock of a scratch image' scratch_is_open
+expect_refused session-files 'QEMU has .* open'
+end_process "$holder" KILL
+expect_mended session-files '0123456789abcdee'
+echo '[session]' > "$VARVE_STATE_DIR/sessions/0123456789abcdef.session"
+expect_refused session-unreadable 'not acted upon'
+rm "$VARVE_STATE_DIR/sessions/0123456789abcdef.session"
+expect_healthy
+
+# A file of the store that is too short: the bitmap is not at fault.
+file=$(echo "$store"/*/"$(newest_backup)/vda.qcow2")
+cp -p "$file" "$tmp/layer"
+truncate -s -65536 "$file"
+expect_refused backup-damaged "'varve verify' says more"
+cp -p "$tmp/layer" "$file"
+expect_healthy
+
+# QEMU killed: what the image had stored before is broken.
+stop_qemu
+start
+kill_qemu
+start
+foreign=$(foreign_checkpoints)
+expect_mended bitmap-broken "reads all of disk 'vda' and stores what differs"
+assert_equal "$(foreign_checkpoints)" "$foreign" "checkpoints of others"
+proved_backup guest_write vda 4M 64k 6
+assert_decision vda rescan
+expect_healthy
+
+# A copy of the images, run by another name.
+stop_qemu
+cp "$tmp/a.qcow2" "$tmp/copy-a.qcow2"
+cp "$tmp/b.qcow2" "$tmp/copy-b.qcow2"
+start
+original=("${checkpoint_args[@]}")
+disk_files=(vda="$tmp/copy-a.qcow2" vdb="$tmp/copy-b.qcow2")
+start --name clone
+expect_mended image-copied "the image is a copy"
+assert_equal "$(checkpoint_names 'varve\.')" '' "checkpoints of the copy"
+expect_healthy
+checkpoint_args=("${original[@]}")
+expect_healthy
+guest_write vda 5M 64k 7
+disk_files=(vda="$tmp/a.qcow2" vdb="$tmp/b.qcow2")
+assert_mended 8
+assert_all_exact
+assert_nothing_left

@@ -1,0 +1,107 @@
+#!/bin/bash
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# Copyright the varve authors
+#
+# The storage of scratch fails with an I/O error, or is slow, while the guest overwrites what has not been read: the
+# guest sees no error and no write that takes longer than promised, the backup fails and says why, and the next one is
+# incremental. A filter keeps that promise by itself, the others where the devices stop for errors. Argument: filter,
+# job or libvirt. The faults are injected into QEMU's own system calls.
+. "$(dirname "$0")/functions.sh"
+requires_guest
+requires qemu-storage-daemon strace
+requires_root
+
+strategy=$1
+disk_files=(vda="$tmp/a.qcow2" vdb="$tmp/b.qcow2")
+make_disk "$tmp/a.qcow2" 128M
+make_disk "$tmp/b.qcow2" 64M
+mkdir "$tmp/scratch"
+chmod 0711 "$tmp/scratch"
+case "$strategy" in
+libvirt)
+  requires_libvirt
+  define_domain --werror stop --guest 'numbers vda vdb delay=2000' storage "${disk_files[@]}"
+  start_domain
+  chown libvirt-qemu: "$tmp/scratch"
+  uri=qemu:///system
+  name=$domain
+  machine=$(domain_pid)
+  backup_args=("$domain")
+  ;;
+*)
+  if [ "$strategy" = job ]; then
+    start_qemu --werror stop --guest 'numbers vda vdb delay=2000' "${disk_files[@]}"
+  else
+    start_qemu --guest 'numbers vda vdb delay=2000' "${disk_files[@]}"
+  fi
+  uri=qmp+unix://$qmp
+  name=vm
+  machine=$qemu_pid
+  backup_args=(-c "$uri" vm)
+  ;;
+esac
+if [ "$(cat /proc/sys/kernel/yama/ptrace_scope 2> /dev/null)" = 3 ]; then
+  skip "no process can be traced here"
+fi
+pause=$([ "$strategy" = job ] && echo never || echo brief)
+write_backup_job "$tmp/job.xml" "$uri" "$name" '' "<guard pause='$pause' write-timeout='2'/>" \
+  "<scratch directory='$tmp/scratch'/>" "<speed unit='MiB'>2</speed>"
+watch_stalls
+
+is_tracing ()
+{
+  grep -q '^TracerPid:[[:space:]]*[1-9]' "/proc/$machine/status"
+}
+
+is_copying ()
+{
+  grep -qs '^phase=started' "$VARVE_STATE_DIR"/sessions/*.session
+}
+
+# fault_while_copying FAULT STATUS REGEX: the backup fails so.
+fault_while_copying ()
+{
+  local tracer status=0 file files=()
+  guest fill vda offset=32M length=16M "seed=$RANDOM"
+  guest fill vda offset=64M length=16M "seed=$RANDOM"
+  "${varve_command[@]}" run "$tmp/job.xml" > "$tmp/backup.log" 2>&1 &
+  backup_pid=$!
+  cleanup_fn end_process "$backup_pid" KILL
+  wait_for 60 "the copy to begin" is_copying
+  for file in "$tmp"/scratch/*; do
+    files+=(-P "$file")
+  done
+  strace -f -p "$machine" "${files[@]}" -e trace=pwrite64,pwritev -e "inject=pwrite64,pwritev:$1" \
+    -o "$tmp/strace.log" 2> "$tmp/tracer.log" &
+  tracer=$!
+  cleanup_fn end_process "$tracer"
+  wait_for 20 "the fault" is_tracing
+  guest fill vda offset=64M length=4M "seed=$RANDOM"
+  wait "$backup_pid" || status=$?
+  end_process "$tracer" INT
+  cat "$tmp/backup.log"
+  if ! grep -qE 'INJECTED|DELAYED|unfinished' "$tmp/strace.log"; then
+    fail "nothing was injected"
+  fi
+  assert_equal "$status" "$2" "status of the backup"
+  assert_contains "$tmp/backup.log" "$3"
+  assert_nothing_left
+  assert_equal "$(find "$tmp/scratch" -mindepth 1)" '' "what is left of scratch"
+}
+
+varve backup "${backup_args[@]}" --to "images:$store"
+if [ "$strategy" = filter ]; then
+  fault_while_copying error=EIO 5 'snapshot|view'
+  chain_goes_on 1
+  fault_while_copying delay_enter=7000000 5 'snapshot|view'
+  limit=4000
+else
+  fault_while_copying error=EIO 6 'guest was paused by an I/O error'
+  limit=5000
+fi
+chain_goes_on "$(backup_ids | wc -l)"
+guest stop
+assert_guest_unhurt "$limit"
+assert_stalls 5000
+proved_backup
+assert_all_exact
