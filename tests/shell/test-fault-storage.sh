@@ -93,7 +93,8 @@ varve backup "${backup_args[@]}" --to "images:$store"
 if [ "$strategy" = filter ]; then
   fault_while_copying error=EIO 5 'snapshot|view'
   chain_goes_on 1
-  fault_while_copying delay_enter=7000000 5 'snapshot|view'
+  # Twice the time that a write may wait for.
+  fault_while_copying delay_enter=4000000 5 'snapshot|view'
   limit=4000
 else
   fault_while_copying error=EIO 6 'guest was paused by an I/O error'

@@ -182,6 +182,97 @@ test_quiesce_fails (Fixture *f, gconstpointer data)
   assert_clean (f);
 }
 
+typedef struct {
+  bool committed;
+  bool known;
+} Answer;
+
+static bool
+answer (const VarveRecord *record, bool *out_known, gpointer data)
+{
+  const Answer *a = data;
+
+  *out_known = a->known;
+  return a->committed;
+}
+
+static VarveSession *
+begin_at (Fixture *f, int64_t started, const VarveQuiesce *quiesce, GPtrArray *weaker)
+{
+  g_autoptr (GError) error = NULL;
+  VarveRecord *record = make_record (f);
+  VarveSession *session;
+  uint64_t pause_us;
+  bool frozen = true;
+
+  record->started = started;
+  session = varve_session_begin (f->dir, f->domain, f->start, record, quiesce, &pause_us, &frozen,
+                                 weaker, NULL, &error);
+  g_assert_no_error (error);
+  g_assert_false (frozen);
+  return session;
+}
+
+/* An agent that does not answer in time may freeze late: a thaw is due until one was answered. */
+static void
+test_late_freeze (Fixture *f, gconstpointer data)
+{
+  g_autoptr (GError) error = NULL;
+  g_autoptr (GPtrArray) weaker = g_ptr_array_new_with_free_func (g_free);
+  g_autoptr (VarveRecord) record = NULL;
+  VarveQuiesce wanted = { .quiesce = true, .quiesce_timeout = 5 };
+  VarveSession *session;
+
+  varve_fake_fail (f->domain, "freeze", VARVE_ERROR_SOURCE_UNREACHABLE, 1);
+  varve_fake_fail (f->domain, "thaw", VARVE_ERROR_SOURCE_UNREACHABLE, 1);
+  session = begin_at (f, g_get_real_time () / G_USEC_PER_SEC, &wanted, weaker);
+  g_assert_cmpuint (weaker->len, ==, 2);
+  record = varve_record_load (f->dir, ID, &error);
+  g_assert_no_error (error);
+  g_assert_true (record->frozen);
+  g_assert_true (varve_session_end (session, &error));
+  assert_clean (f);
+}
+
+/* … by whoever comes; the rest is ended all the same. */
+static void
+test_thaw_fails (Fixture *f, gconstpointer data)
+{
+  g_autoptr (GError) error = NULL;
+  g_autoptr (VarveRecord) record = NULL;
+  VarveQuiesce wanted = { .quiesce = true, .quiesce_timeout = 5 };
+  Answer a = { .known = true };
+  VarveSession *session;
+
+  varve_fake_fail (f->domain, "freeze", VARVE_ERROR_SOURCE_UNREACHABLE, 1);
+  varve_fake_fail (f->domain, "thaw", VARVE_ERROR_SOURCE_UNREACHABLE, 2);
+  session = begin_at (f, g_get_real_time () / G_USEC_PER_SEC, &wanted, NULL);
+  g_assert_false (varve_session_end (session, &error));
+  g_assert_error (error, VARVE_ERROR, VARVE_ERROR_SOURCE_UNREACHABLE);
+  g_assert_true (was_called (f, "checkpoint_remove " CHECKPOINT));
+  g_assert_cmpuint (varve_fake_snapshots (f->domain), ==, 0);
+  g_clear_error (&error);
+  record = varve_record_load (f->dir, ID, &error);
+  g_assert_no_error (error);
+  g_assert_true (varve_session_recover (f->dir, f->domain, record, answer, &a, NULL, &error));
+  assert_clean (f);
+}
+
+/* … but not for ever. */
+static void
+test_thaw_given_up (Fixture *f, gconstpointer data)
+{
+  g_autoptr (GError) error = NULL;
+  VarveQuiesce wanted = { .quiesce = true, .quiesce_timeout = 5 };
+  VarveSession *session;
+
+  varve_fake_fail (f->domain, "freeze", VARVE_ERROR_SOURCE_UNREACHABLE, 1);
+  varve_fake_fail (f->domain, "thaw", VARVE_ERROR_SOURCE_UNREACHABLE, G_MAXUINT);
+  session = begin_at (f, 1, &wanted, NULL);
+  g_assert_true (varve_session_end (session, &error));
+  assert_clean (f);
+}
+
 /* What cannot be ended now stays on record, and is ended later by recover. */
 static void
 test_end_fails (Fixture *f, gconstpointer data)
@@ -198,20 +289,6 @@ test_end_fails (Fixture *f, gconstpointer data)
   g_assert_error (error, VARVE_ERROR, VARVE_ERROR_SOURCE_UNREACHABLE);
   g_assert_cmpuint (records (f), ==, 1);
   g_assert_false (varve_session_is_live (f->dir, ID));
-}
-
-typedef struct {
-  bool committed;
-  bool known;
-} Answer;
-
-static bool
-answer (const VarveRecord *record, bool *out_known, gpointer data)
-{
-  const Answer *a = data;
-
-  *out_known = a->known;
-  return a->committed;
 }
 
 static void
@@ -276,6 +353,9 @@ main (int argc, char **argv)
   ADD ("/session/start-fails", NULL, test_start_fails);
   ADD ("/session/quiesce", NULL, test_quiesce);
   ADD ("/session/quiesce-fails", NULL, test_quiesce_fails);
+  ADD ("/session/late-freeze", NULL, test_late_freeze);
+  ADD ("/session/thaw-fails", NULL, test_thaw_fails);
+  ADD ("/session/thaw-given-up", NULL, test_thaw_given_up);
   ADD ("/session/end-fails", GINT_TO_POINTER (0), test_end_fails);
   ADD ("/session/drop-fails", GINT_TO_POINTER (1), test_end_fails);
   ADD ("/session/recover/uncommitted", NULL, test_recover_uncommitted);

@@ -193,6 +193,33 @@ test_end_fails (Fixture *f, gconstpointer data)
   g_assert_cmpuint (varve_fake_snapshots (f->domain), ==, 0);
 }
 
+/* A thaw that is due is made up for. */
+static void
+test_thaw (Fixture *f, gconstpointer data)
+{
+  g_autoptr (VarveWatch) watch = NULL;
+
+  f->record->frozen = true;
+  watch = varve_watch_start (&f->options);
+  for (int i = 0; i < 500 && !varve_watch_has_thawed (watch); i++)
+    g_usleep (10000);
+  g_assert_true (varve_watch_has_thawed (watch));
+  g_assert_true (varve_watch_is_well (watch, NULL));
+  g_clear_pointer (&watch, varve_watch_free);
+  g_assert_cmpuint (count_calls (f, "thaw"), ==, 1);
+}
+
+static void
+test_no_thaw (Fixture *f, gconstpointer data)
+{
+  g_autoptr (VarveWatch) watch = varve_watch_start (&f->options);
+
+  g_usleep (100 * 1000);
+  g_assert_false (varve_watch_has_thawed (watch));
+  g_clear_pointer (&watch, varve_watch_free);
+  g_assert_cmpuint (count_calls (f, "thaw"), ==, 0);
+}
+
 #define ADD(path, test) g_test_add (path, Fixture, NULL, set_up, test, tear_down)
 
 int
@@ -208,5 +235,7 @@ main (int argc, char **argv)
   ADD ("/watch/restarted", test_restarted);
   ADD ("/watch/unreachable", test_unreachable);
   ADD ("/watch/end-fails", test_end_fails);
+  ADD ("/watch/thaw", test_thaw);
+  ADD ("/watch/no-thaw", test_no_thaw);
   return g_test_run ();
 }

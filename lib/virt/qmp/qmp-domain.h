@@ -122,6 +122,10 @@ bool varve_qmp_end (VarveSnapshot *snapshot, bool start_was_cut, GCancellable *c
                     GError **error);
 bool varve_qmp_left_overs (VarveDomain *base, GPtrArray **out, GCancellable *cancellable,
                            GError **error);
+/* Has QEMU write what is in its caches of the scratch images, which nothing may use any more.
+ * VARVE_ERROR_BUSY: their storage does not answer; with the guest off them, that can be waited for. */
+bool varve_qmp_settle (VarveQmpDomain *domain, const VarveStart *start, GCancellable *cancellable,
+                       GError **error);
 /* Resumes the guest where @was_stopped, and takes down what of @start is in QEMU. */
 bool varve_qmp_take_down (VarveQmpDomain *domain, const VarveStart *start, bool was_stopped,
                           GCancellable *cancellable, GError **error);

@@ -5,9 +5,10 @@
  * a reader see new data for old:
  *
  *   guest resumed (if our start left it standing)
- *   ─▶ exports of the frozen views deleted, and seen gone ─▶ those of the scratch images
+ *   ─▶ exports of the frozen views deleted, and seen gone
  *   ─▶ snapshot-access nodes ─▶ jobs cancelled, with them their filters
- *   ─▶ devices put back on their disks ─▶ filters, scratch nodes
+ *   ─▶ devices put back on their disks: the guest is clear of it all
+ *   ─▶ scratch images flushed ─▶ their exports ─▶ filters, scratch nodes
  *   ─▶ frozen bitmaps ─▶ NBD server ─▶ files
  *
  * The exports go first and from QEMU's side: a reader gets an error from then on, and a server that
@@ -356,12 +357,13 @@ end_in_qemu (VarveQmpDomain *domain, const VarveStart *start, GCancellable *canc
              GError **error)
 {
   return end_exports (domain, start, 'e', cancellable, error) &&
-         end_exports (domain, start, 'd', cancellable, error) &&
          varve_failpoint ("qmp-end-exports", error) &&
          delete_nodes (domain, start, 'a', cancellable, error) &&
          end_jobs (domain, start, cancellable, error) &&
          put_drives_back (domain, start, cancellable, error) &&
          varve_failpoint ("qmp-end-switched", error) &&
+         varve_qmp_settle (domain, start, cancellable, error) &&
+         end_exports (domain, start, 'd', cancellable, error) &&
          delete_nodes (domain, start, 'c', cancellable, error) &&
          delete_nodes (domain, start, 's', cancellable, error) &&
          varve_failpoint ("qmp-end-nodes", error) &&

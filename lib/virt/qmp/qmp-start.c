@@ -86,7 +86,9 @@ add_scratch (const Starting *starting, guint i, GCancellable *cancellable, GErro
                                    disk_at (starting, i)->disk->size, cancellable, error) &&
          run (starting, "blockdev-add",
               varve_qmp_args ("{'driver':'qcow2','node-name':%s,'discard':'unmap',"
-                              "'file':{'driver':'file','filename':%s,'discard':'unmap'}}",
+                              "'cache':{'no-flush':true},"
+                              "'file':{'driver':'file','filename':%s,'discard':'unmap',"
+                              "'cache':{'no-flush':true}}}",
                               node, wanted->scratch),
               cancellable, error);
 }
