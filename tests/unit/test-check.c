@@ -683,7 +683,7 @@ static void
 assert_part (const char *text, const char *part)
 {
   if (part != NULL && strstr (text, part) == NULL)
-    g_error ("'%s' does not say: %s", text, part);
+    g_error ("It does not say: %s\n%s", part, text);
 }
 
 static void
@@ -768,9 +768,20 @@ static void
 test_kind_names (void)
 {
   g_autoptr (GHashTable) seen = g_hash_table_new (g_str_hash, g_str_equal);
+  g_autofree char *path =
+      g_test_build_filename (G_TEST_DIST, "..", "..", "docs", "man", "varve-checkpoint.pod", NULL);
+  g_autofree char *page = NULL;
+  g_autoptr (GError) error = NULL;
 
-  for (unsigned kind = 0; kind < VARVE_CHECK_KINDS; kind++)
-    g_assert_true (g_hash_table_add (seen, (gpointer)varve_check_kind_name (kind)));
+  g_file_get_contents (path, &page, NULL, &error);
+  g_assert_no_error (error);
+  for (unsigned kind = 0; kind < VARVE_CHECK_KINDS; kind++) {
+    const char *name = varve_check_kind_name (kind);
+    g_autofree char *item = g_strdup_printf ("=item C<%s>", name);
+
+    g_assert_true (g_hash_table_add (seen, (gpointer)name));
+    assert_part (page, item);
+  }
 }
 
 int
