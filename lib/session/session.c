@@ -118,7 +118,7 @@ freeze (VarveSession *session, const VarveQuiesce *quiesce, bool *out_frozen, GP
       varve_domain_freeze (session->domain, quiesce->quiesce_timeout, cancellable, &local);
   if (*out_frozen) {
     varve_guard_beat (session->guard, FROZEN_S);
-    return varve_failpoint ("session-frozen", error);
+    return varve_failpoint ("quiesce-frozen", error);
   }
   take_back_freeze (session, local);
   if (quiesce->quiesce_required) {

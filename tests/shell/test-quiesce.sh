@@ -144,7 +144,7 @@ quiesce_job yes 10
 for action in kill stop; do
   begin_anew
   status=0
-  VARVE_FAILPOINT=session-frozen:$action "${varve_command[@]}" run "$backup_job" > "$tmp/backup.log" 2>&1 || status=$?
+  VARVE_FAILPOINT=quiesce-frozen:$action "${varve_command[@]}" run "$backup_job" > "$tmp/backup.log" 2>&1 || status=$?
   assert_equal "$status" 137 "status of a worker that met its $action"
   wait_for "$bound" "the guard to end the session" session_is_over
   assert_thawed $((bound * 1000))
@@ -155,7 +155,7 @@ done
 # And the guard dies with it: the next run thaws.
 begin_anew
 status=0
-VARVE_GUARD=none VARVE_FAILPOINT=session-frozen:kill "${varve_command[@]}" run "$backup_job" > "$tmp/backup.log" 2>&1 ||
+VARVE_GUARD=none VARVE_FAILPOINT=quiesce-frozen:kill "${varve_command[@]}" run "$backup_job" > "$tmp/backup.log" 2>&1 ||
   status=$?
 assert_equal "$status" 137 "status of a worker that is killed"
 assert_equal "$(virsh qemu-agent-command "$domain" '{"execute":"guest-fsfreeze-status"}')" '{"return":"frozen"}' \
