@@ -7,7 +7,7 @@
 # varve's domain and for virtnbdbackup's, because the latter refuses a domain that has checkpoints of others.
 #
 # In memory where there is enough of it (/dev/shm), so that it is the programs that are compared and not the host's
-# disk; BENCH_DIR takes another place. BENCH_KEEP=FILE keeps the raw results.
+# disk; BENCH_DIR takes another place. BENCH_KEEP=FILE keeps the raw results, BENCH_ONLY_BACKUPS=1 leaves out the copies.
 : "${ROUNDS:=7}" "${DISK_SIZE:=6G}" "${FILES_BYTES:=2147483648}"
 if [ -z "${BENCH_DIR:-}" ]; then
   BENCH_DIR=/var/tmp
@@ -225,13 +225,15 @@ backup_round ()
 echo "in $tmp, $ROUNDS rounds, $(nproc) processors, $(varve --version)"
 mkdir "$store"
 make_source
-start_export
-for ((round = 1; round <= ROUNDS; round++)); do
-  echo "round $round of copies"
-  copy_round "$round"
-done
-memory_round
-end_process "$export_pid"
+if [ -z "${BENCH_ONLY_BACKUPS:-}" ]; then
+  start_export
+  for ((round = 1; round <= ROUNDS; round++)); do
+    echo "round $round of copies"
+    copy_round "$round"
+  done
+  memory_round
+  end_process "$export_pid"
+fi
 
 define_domain ours vda="$tmp/ours.qcow2"
 start_domain
