@@ -287,11 +287,19 @@ pool_start_threads (BlockPool *pool, unsigned workers, GError **error)
                       pool->copy->source->label, local->message);
 }
 
+static unsigned
+count_workers (const BlockSource *source)
+{
+  unsigned useful = MIN (2 * g_get_num_processors (), BLOCK_COPY_WORKERS);
+
+  return CLAMP (source->depth, 1, useful);
+}
+
 BlockPool *
 block_pool_start (const BlockCopy *copy, GError **error)
 {
   g_autoptr (BlockPool) pool = g_new0 (BlockPool, 1);
-  unsigned workers = CLAMP (copy->source->depth, 1, BLOCK_COPY_WORKERS);
+  unsigned workers = count_workers (copy->source);
 
   pool->copy = copy;
   pool->plan = block_plan_new (copy->source, copy->sink, copy->base, copy->clean_limit);

@@ -11,7 +11,8 @@
  * - Every other extent is widened to the sink's alignment, and cut at BLOCK_COPY_CHUNK.
  * - In flight at most workers × BLOCK_COPY_CHUNK bytes: the memory bound. Twice that with a base; a
  *   cluster of the sink, where it is larger, takes the chunk's place.
- *   workers = min (source depth, BLOCK_COPY_WORKERS).
+ *   workers = min (source depth, 2 × processors, BLOCK_COPY_WORKERS): more of them were measured to
+ *   cost time, as they wait for each other.
  * - The map is asked for in windows, so that memory does not grow with the disk.
  * - The first error stops everything; so does the cancellable, by interrupting both ends.
  * - The sink is not flushed: that is the caller's commit.

@@ -68,6 +68,9 @@ configure (struct nbd_handle *nbd, const BlockNbdConnect *options)
       nbd_set_uri_allow_tls (nbd, LIBNBD_TLS_ALLOW) == -1 ||
       nbd_set_uri_allow_local_file (nbd, true) == -1)
     return false;
+  /* Nobody looks at a buffer whose read failed, and one that was not filled wholly has failed. */
+  if (nbd_set_pread_initialize (nbd, false) == -1)
+    return false;
   /* The rest of a disk that is no multiple of the server's block size: let the server decide. */
   if (nbd_set_strict_mode (nbd, nbd_get_strict_mode (nbd) & ~LIBNBD_STRICT_ALIGN) == -1)
     return false;

@@ -39,6 +39,9 @@ typedef struct {
   char *backing_file;
   char *backing_format;
   int fd;
+  /* A file system takes the writes to one file one by one. Threads that wait for that inside the
+   * kernel spin; here they sleep. */
+  GMutex writing;
   gint state;      /* State; atomic */
   GError *failure; /* of the write that failed first; atomic, set once */
 } Qcow2Sink;
@@ -107,6 +110,7 @@ write_runs (Qcow2Sink *self, const GArray *runs, uint64_t offset, const uint8_t 
     const BlockQcow2Run *run = &g_array_index (runs, BlockQcow2Run, i);
     uint64_t skip = run->guest - offset;
     size_t part = (size_t)MIN (run->length, length - skip);
+    g_autoptr (GMutexLocker) locker = g_mutex_locker_new (&self->writing);
     if (!block_qcow2_pwrite (&self->map, buffer + skip, part, run->host, error))
       return false;
   }
@@ -203,6 +207,7 @@ qcow2_free (BlockSink *sink)
 
   if (self->map.tables != NULL)
     block_qcow2_map_clear (&self->map);
+  g_mutex_clear (&self->writing);
   if (self->fd >= 0)
     close (self->fd);
   g_clear_error (&self->failure);
@@ -334,6 +339,7 @@ block_qcow2_sink_create (const char *path, const BlockQcow2Options *options, GEr
   self->backing_file = g_strdup (options->backing_file);
   self->backing_format = g_strdup (options->backing_format);
   self->fd = -1;
+  g_mutex_init (&self->writing);
   if (!open_file (self, options, error))
     return NULL;
   block_qcow2_map_init (&self->map, self->fd, sink->label, sink->size, bits);

@@ -120,7 +120,7 @@ check_bound (unsigned depth, uint32_t align, bool with_base)
 {
   uint64_t size = 40u << 20;
   uint64_t piece = MAX (BLOCK_COPY_CHUNK, align);
-  unsigned workers = MIN (depth, BLOCK_COPY_WORKERS);
+  unsigned workers = MIN (depth, MIN (2 * g_get_num_processors (), BLOCK_COPY_WORKERS));
   g_autofree uint8_t *content = g_malloc (size);
   VarveExtents *map = varve_extents_new ();
   VarveExtents *base_map = varve_extents_new ();
