@@ -244,6 +244,8 @@ VARVE_API VarveCheckpoint *varve_checkpoints_create (VarveCheckpoints *checkpoin
  *
  * Errors: %VARVE_ERROR_NOT_FOUND; %VARVE_ERROR_REFUSED for one of another owner.
  *
+ * Returns: %TRUE; %FALSE with @error set
+ *
  * Since: 0.1
  */
 VARVE_API gboolean varve_checkpoints_delete (VarveCheckpoints *checkpoints, const char *checkpoint,
@@ -263,6 +265,8 @@ VARVE_API gboolean varve_checkpoints_delete (VarveCheckpoints *checkpoints, cons
  * Errors: %VARVE_ERROR_NOT_FOUND; %VARVE_ERROR_REFUSED for one of another owner, or where nothing
  * has noted the last writes; %VARVE_ERROR_CHECKPOINT for one that cannot be merged. Nothing is
  * changed then.
+ *
+ * Returns: %TRUE; %FALSE with @error set
  *
  * Since: 0.1
  */
@@ -308,10 +312,12 @@ VARVE_API GPtrArray *varve_checkpoints_check (VarveCheckpoints *checkpoints, gbo
  * @findings: (element-type VarveFinding): what varve_checkpoints_check() returned
  * @repair: as it was given there
  *
- * What findings come to: %TRUE when no damage is left.
+ * What findings come to, as an error that says it in a sentence.
  *
  * Errors: %VARVE_ERROR_CHECKPOINT when there is damage; after a repair %VARVE_ERROR_PARTIAL when
  * a repair failed, else %VARVE_ERROR_REFUSED when some is left that cannot be mended safely.
+ *
+ * Returns: %TRUE when no damage is left; %FALSE with @error set
  *
  * Since: 0.1
  */

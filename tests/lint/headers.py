@@ -7,12 +7,12 @@
 Arguments: ROOT, then the build directory with config.h. CC and CXX come from the environment."""
 
 import os
-import re
 import shlex
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
+import api
 import lint
 
 BUILD = sys.argv[2]
@@ -42,7 +42,7 @@ def compile_header(compiler, language, path, config):
 
 packages = sorted({flag for package in PACKAGES for flag in cflags(package)})
 headers = lint.files('.h', under='lib/')
-public = [h for h in headers if re.match(r'lib/(\w+/)?varve[\w-]*\.h$', h)]
+public = [h for h in headers if api.is_public(h)]
 jobs = [(CC, 'c', h, True) for h in headers]
 jobs += [(CC, 'c', h, False) for h in public] + [(CXX, 'c++', h, False) for h in public]
 

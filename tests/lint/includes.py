@@ -8,6 +8,7 @@ table with its reasons. And: config.h is the first include of every .c file."""
 import os
 import re
 
+import api
 import lint
 
 ROOMS = {
@@ -31,7 +32,7 @@ ROOMS = {
 
 INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*([<"])([^>"]+)[>"]', re.M)
 paths = lint.files('.c', '.h')
-public = {os.path.basename(p): p for p in paths if re.match(r'lib/(\w+/)?varve[\w-]*\.h$', p)}
+public = {os.path.basename(p): p for p in paths if api.is_public(p)}
 problems = []
 
 

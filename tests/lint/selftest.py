@@ -17,6 +17,17 @@ HEAD = '/* SPDX-License-Identifier: LGPL-2.1-or-later */\n/* Copyright the varve
 C = HEAD + '#include "config.h"\n'
 TABLE = 'text | `x` |\n\n| name | where | what |\n| --- | --- | --- |\n'
 DOCUMENTED = HEAD + '/**\n * varve_a: does it.\n *\n * Since: 0.1\n */\nVARVE_API int *varve_a (int x);\n'
+# A function and an enumeration in C, and what the scanner makes of them.
+API = (HEAD + '/**\n * VarveX:\n * @VARVE_X_A: one\n *\n * A.\n *\n * Since: 0.1\n */\ntypedef enum {\n'
+       '  VARVE_X_A,\n} VarveX;\nVARVE_API int *varve_a (int x);\n')
+GIR = '''<repository xmlns="http://www.gtk.org/introspection/core/1.0" xmlns:c="http://www.gtk.org/introspection/c/1.0"
+xmlns:glib="http://www.gtk.org/introspection/glib/1.0"><namespace name="Varve">
+<function name="a" c:identifier="varve_a" version="0.1"><doc>Does it.</doc>
+<return-value><doc>a number</doc><type name="gint"/></return-value>
+<parameters><parameter name="x"><doc>another</doc><type name="gint"/></parameter></parameters></function>
+<enumeration name="X" c:type="VarveX" version="0.1"><doc>A.</doc>
+<member name="a" c:identifier="VARVE_X_A"><doc>one</doc></member></enumeration></namespace></repository>'''
+MAP = 'X { global: varve_a; local: *; };'
 OPTION = C + 'static const GOptionEntry e[] = { { "to", 0, 0, G_OPTION_ARG_STRING, &x, "X", "Y" } };\n'
 
 # Script, the files of the tree, and what it must say; nothing to say: the tree is in order.
@@ -61,6 +72,32 @@ CASES = [
     ('symbols', {'lib/varve.map': 'X { global: varve_a; local: *; };', 'lib/varve-a.h': DOCUMENTED,
                  'lib/run/varve-b.h': 'VARVE_API\nG_DECLARE_FINAL_TYPE (VarveB, varve_b, VARVE, B, X)\n'},
      'declares varve_b_get_type'),
+    ('gir', {'x.gir': GIR, 'lib/varve.map': MAP, 'lib/varve-a.h': API}, ''),
+    ('gir', {'x.gir': GIR, 'lib/varve.map': 'X { global: varve_a; varve_b; local: *; };', 'lib/varve-a.h': API},
+     'function varve_b is not in the GIR'),
+    ('gir', {'x.gir': GIR, 'lib/varve.map': 'X { global: local: *; };', 'lib/varve-a.h': API},
+     'function varve_a is in the GIR and not in C'),
+    ('gir', {'x.gir': GIR, 'lib/varve.map': MAP, 'lib/varve-a.h': API.replace('_A,', '_A,\n  VARVE_X_B,')},
+     'value VARVE_X_B is not in the GIR'),
+    ('gir', {'x.gir': GIR, 'lib/varve.map': MAP, 'lib/varve-a.h': API, 'lib/run/varve-b.h':
+             'G_DECLARE_FINAL_TYPE (VarveB, varve_b, VARVE, B, GObject)\n'}, 'type VarveB is not in the GIR'),
+    ('gir', {'x.gir': GIR.replace('a" version="0.1"', 'a"'), 'lib/varve.map': MAP, 'lib/varve-a.h': API},
+     'varve_a: "Since:" is missing'),
+    ('gir', {'x.gir': GIR.replace('<doc>another</doc>', ''), 'lib/varve.map': MAP, 'lib/varve-a.h': API},
+     'varve_a: parameter x is not documented'),
+    ('gir', {'x.gir': GIR.replace('<doc>a number</doc>', ''), 'lib/varve.map': MAP, 'lib/varve-a.h': API},
+     'varve_a: "Returns:" is missing'),
+    ('gir', {'x.gir': GIR.replace('<doc>one</doc>', ''), 'lib/varve.map': MAP, 'lib/varve-a.h': API},
+     'VarveX: a is not documented'),
+    ('gir', {'x.gir': GIR.replace('"a" c:', '"a" introspectable="0" c:'), 'lib/varve.map': MAP,
+             'lib/varve-a.h': API}, 'varve_a: other languages cannot use it'),
+    ('guide', {'docs/vendor-guide.md': '```c\n  f ();\n```\n', 'docs/examples/a.c': C + 'x\n  f ();\n  g ();\n'}, ''),
+    ('guide', {'docs/vendor-guide.md': '```c\n  f ();\n```\n', 'docs/examples/a.c': C + '  g ();\n'},
+     'docs/vendor-guide.md:1: no file'),
+    ('guide', {'docs/vendor-guide.md': '```c\n  f ();\n```\n', 'docs/examples/a.py': '\n  f ();\n'},
+     'docs/vendor-guide.md:1: no file'),
+    ('guide', {'docs/vendor-guide.md': 'text\n```perl\nx;\n```\n'}, 'docs/vendor-guide.md:2: a block of perl'),
+    ('guide', {'docs/vendor-guide.md': 'text\n'}, 'nothing to look at'),
     ('failpoints', {'lib/a.c': C + 'varve_failpoint ("a-b", error);\n',
                     'docs/failure-points.md': TABLE + '| `a-b` | here | nothing |\n'}, ''),
     ('failpoints', {'lib/a.c': C + 'varve_failpoint ("a-b", error);\n',
@@ -108,6 +145,8 @@ def run_case(script, files, says):
         command = ['sh' if name.endswith('.sh') else sys.executable, name, root]
         if script == 'headers':
             command.append(BUILD)
+        if script == 'gir':
+            command.append(os.path.join(root, 'x.gir'))
         if script == 'symbols':
             command.append(make_library(aside))
         run = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)

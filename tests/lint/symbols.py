@@ -11,6 +11,7 @@ import re
 import subprocess
 import sys
 
+import api
 import lint
 
 problems = []
@@ -26,23 +27,10 @@ def exports(library):
     return found
 
 
-def mapped():
-    names = []
-    text = re.sub(r'/\*.*?\*/|#[^\n]*', '', lint.read('lib/varve.map'), flags=re.S)
-    for section in re.findall(r'global:(.*?)(?:local:|\})', text, re.S):
-        names += re.findall(r'([^\s;]+)\s*;', section)
-    return names
-
-
-def public_headers():
-    return [lint.read(path) for path in lint.files('.h', under='lib/')
-            if re.match(r'lib/(\w+/)?varve[\w-]*\.h$', path)]
-
-
 def declared():
     """Functions behind VARVE_API; of a G_DECLARE_FINAL_TYPE (Name, name, …) it is name_get_type."""
     found = set()
-    for text in map(lint.without_comments, public_headers()):
+    for text in map(lint.without_comments, api.public_headers()):
         for word, rest in re.findall(r'^VARVE_API\b.*?(\w+) \(([^;]*?)\)', text, re.M | re.S):
             macro = word.startswith('G_DECLARE_')
             found.add(rest.split(',')[1].strip() + '_get_type' if macro else word)
@@ -52,7 +40,7 @@ def declared():
 def documented():
     """Names of functions and types that have a comment of their own with Since: in it."""
     found = set()
-    for text in public_headers():
+    for text in api.public_headers():
         for comment in re.findall(r'/\*\*(.*?)\*/', text, re.S):
             name = re.match(r'[\s*]*(\w+)', comment)
             if name and re.search(r'\bSince:[\s*]+\d', comment):
@@ -65,7 +53,7 @@ def type_of(function):
     return ''.join(part.capitalize() for part in function[:-len('_get_type')].split('_'))
 
 
-names = mapped()
+names = api.mapped()
 exported = exports(sys.argv[2])
 documents = documented()
 for name in sorted(set(names) - exported):

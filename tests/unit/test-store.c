@@ -177,6 +177,46 @@ test_empty_backup (Fixture *f, gconstpointer data)
   g_assert_error (error, VARVE_ERROR, VARVE_ERROR_NOT_FOUND);
 }
 
+typedef struct {
+  const char *name;
+  char *uuid;
+  GError *error;
+} Maker;
+
+static gpointer
+make (gpointer data)
+{
+  Maker *maker = data;
+  g_autoptr (VarveStoreImpl) store = varve_store_impl_open (maker->name, true, &maker->error);
+
+  maker->uuid = store ? g_strdup (store->uuid) : NULL;
+  return NULL;
+}
+
+/* Several first backups at once make one store. */
+static void
+test_made_once (Fixture *f, gconstpointer data)
+{
+  for (int round = 0; round < 20; round++) {
+    g_autofree char *name = g_strdup_printf ("images:%s/made-%d", f->dir, round);
+    GThread *threads[4];
+    Maker makers[4] = { { 0 } };
+
+    for (size_t i = 0; i < G_N_ELEMENTS (makers); i++) {
+      makers[i].name = name;
+      threads[i] = g_thread_new ("maker", make, &makers[i]);
+    }
+    for (size_t i = 0; i < G_N_ELEMENTS (makers); i++)
+      g_thread_join (threads[i]);
+    for (size_t i = 0; i < G_N_ELEMENTS (makers); i++) {
+      g_assert_no_error (makers[i].error);
+      g_assert_cmpstr (makers[i].uuid, ==, makers[0].uuid);
+    }
+    for (size_t i = 0; i < G_N_ELEMENTS (makers); i++)
+      g_free (makers[i].uuid);
+  }
+}
+
 #define ADD(name, func) g_test_add (name, Fixture, NULL, set_up, func, tear_down)
 
 int
@@ -186,6 +226,7 @@ main (int argc, char **argv)
   ADD ("/store/deleted", test_deleted);
   ADD ("/store/disk-outlives", test_disk_outlives);
   ADD ("/store/empty-backup", test_empty_backup);
+  ADD ("/store/made-once", test_made_once);
   g_test_add_func ("/store/not-opened", test_not_opened);
   return g_test_run ();
 }

@@ -73,7 +73,7 @@ is_empty (const char *path, bool *out, GError **error)
 
 /* A store is made where nothing is: never among somebody's files. */
 static bool
-make_store (VarveImagesStore *store, const char *path, GError **error)
+write_store (VarveImagesStore *store, const char *path, GError **error)
 {
   g_autofree char *uuid = g_uuid_string_random ();
   g_autofree char *text =
@@ -81,9 +81,7 @@ make_store (VarveImagesStore *store, const char *path, GError **error)
   g_autoptr (GError) local = NULL;
   bool empty = false;
 
-  if (!varve_classify (varve_make_directories (store->root, 0700, error),
-                       VARVE_ERROR_STORE_UNREACHABLE, error) ||
-      !is_empty (store->root, &empty, error))
+  if (!is_empty (store->root, &empty, error))
     return false;
   if (!empty)
     return varve_throw (error, VARVE_ERROR_REFUSED,
@@ -97,6 +95,28 @@ make_store (VarveImagesStore *store, const char *path, GError **error)
     return false;
   }
   return true;
+}
+
+/* Two first backups may make it at the same time: the second waits, and finds what the first has made. (Where the file
+ * system knows no locks, the second may be refused.) */
+static bool
+make_store (VarveImagesStore *store, const char *path, GError **error)
+{
+  int fd;
+  bool ok;
+
+  if (!varve_classify (varve_make_directories (store->root, 0700, error),
+                       VARVE_ERROR_STORE_UNREACHABLE, error))
+    return false;
+  fd = open (store->root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (fd < 0)
+    return varve_throw_errno (error, VARVE_ERROR_STORE_UNREACHABLE, errno,
+                              "The store '%s' cannot be opened", store->root);
+  while (flock (fd, LOCK_EX) != 0 && errno == EINTR)
+    ;
+  ok = g_file_test (path, G_FILE_TEST_EXISTS) || write_store (store, path, error);
+  close (fd);
+  return ok;
 }
 
 static void

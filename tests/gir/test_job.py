@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# Copyright the varve authors
+"""Jobs: made by calls, read from documents, checked, and what is wrong with them told as errors."""
+
+import os
+
+from gi.repository import GLib, Varve
+
+import machine
+
+DOCUMENT = b"""<job name='nightly'>
+  <backup name='web' owner='night'>
+    <domain uri='qemu:///system'>web01</domain>
+    <target><images directory='/srv/backup'/></target>
+  </backup>
+  <restore name='proof'>
+    <backup store='images:/srv/backup'>web01@latest</backup>
+  </restore>
+</job>
+"""
+
+
+class Job(machine.Case):
+
+    def test_calls_make_the_document(self):
+        job = Varve.Job.new('nightly')
+        action = job.add_backup('web01', 'qemu:///system', 'images:/srv/backup')
+        action.set_name('web')
+        action.set_owner('night')
+        action.set_incremental('never')
+        action.add_disk('vdb', False)
+        action.set_quiesce(True, 30)
+        action.set_speed(50 * machine.MIB)
+        action.set_wait(60)
+        stopped = job.add_backup('web02', 'image:', 'images:/srv/backup')
+        stopped.set_uuid(machine.UUID)
+        stopped.set_image('vda', '/srv/vda.qcow2', 'qcow2', None)
+        restore = job.add_restore('images:/srv/backup', 'web01@latest')
+        restore.set_name('proof')
+        restore.add_disk('vda', '/srv/vda.raw', None)
+        restore.set_directory('/srv/restored', 'qcow2')
+        restore.set_force(True)
+        self.assertEqual(job.get_name(), 'nightly')
+        self.assertEqual([type(action) for action in job.get_actions()],
+                         [Varve.BackupAction, Varve.BackupAction, Varve.RestoreAction])
+
+        text = job.to_xml()
+        for part in ("name='web'", "owner='night'", '<incremental>never</incremental>', machine.UUID,
+                     "file='/srv/vda.qcow2'", "timeout='30'", "name='proof'", 'web01@latest', '/srv/vda.raw'):
+            self.assertIn(part, text)
+        self.assertEqual(Varve.Job.parse(text.encode(), 'calls').to_xml(), text)
+
+        path = os.path.join(self.directory, 'job.xml')
+        with open(path, 'w', encoding='utf-8') as file:
+            file.write(text)
+        self.assertEqual(Varve.Job.load(path).to_xml(), text)
+        self.assertEqual(self.validate(path), [])
+
+    def validate(self, path):
+        schema = os.path.join(os.environ['VARVE_SRCDIR'], 'xml-schemas', 'job.rng')
+        made, problems = Varve.Job.validate(path, schema)
+        self.assertTrue(made)
+        return problems
+
+    def test_none_takes_back(self):
+        job, action = self.backup_job()
+        before = job.to_xml()
+        for setter, value in ((action.set_name, 'web'), (action.set_owner, 'night'), (action.set_incremental, 'never')):
+            setter(value)
+            self.assertNotEqual(job.to_xml(), before)
+            setter(None)
+            self.assertEqual(job.to_xml(), before)
+
+    def test_wrong_document(self):
+        text = DOCUMENT.replace(b'<target>', b'<aim>').replace(b'</target>', b'</aim>')
+        with self.assertRaises(GLib.Error) as raised:
+            Varve.Job.parse(text, 'wrong.xml')
+        self.assertTrue(raised.exception.matches(Varve.Error.quark(), Varve.Error.DOCUMENT))
+        self.assertRegex(raised.exception.message, r'^wrong\.xml:\d+: ')
+
+        path = os.path.join(self.directory, 'wrong.xml')
+        with open(path, 'wb') as file:
+            file.write(text)
+        problems = self.validate(path)
+        self.assertGreater(len(problems), 0)
+        self.assertTrue(problems[0].startswith(path + ':'), problems[0])
+
+    def test_none_where_a_text_is_wanted(self):
+        with self.assertRaises(TypeError):
+            Varve.Job.new(None)
+        with self.assertRaises(TypeError):
+            self.backup_job()[0].add_restore(self.store, None)
+
+    def test_made_without_constructor(self):
+        for kind in (Varve.Job, Varve.Run, Varve.Store, Varve.Backup, Varve.BackupAction, Varve.RestoreAction):
+            kind()
+        with self.assertRaises(GLib.Error) as raised:
+            Varve.Run().execute(None)
+        self.assertTrue(raised.exception.matches(Varve.Error.quark(), Varve.Error.USAGE))
+        self.assertEqual(Varve.Job().get_actions(), [])
+        Varve.BackupAction().set_image('vda', '/srv/vda.qcow2', 'qcow2', None)
