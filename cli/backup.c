@@ -20,6 +20,7 @@ typedef struct {
   char **exclude;
   char **images;
   gboolean quiesce;
+  char *agent;
   gboolean print_xml;
   int wait;
 } Options;
@@ -34,6 +35,7 @@ options_clear (Options *options)
   g_free (options->owner);
   g_free (options->uuid);
   g_free (options->speed);
+  g_free (options->agent);
   g_strfreev (options->disks);
   g_strfreev (options->exclude);
   g_strfreev (options->images);
@@ -63,6 +65,8 @@ parse (Cli *cli, int *argc, char ***argv, Options *o, GError **error)
       "a stopped disk's image: NAME=PATH,format=F[,key-file=K] (repeat)", "IMAGE" },
     { "quiesce", 0, 0, G_OPTION_ARG_NONE, &o->quiesce,
       "freeze file systems by guest agent, or fail", NULL },
+    { "agent", 0, 0, G_OPTION_ARG_FILENAME, &o->agent,
+      "with --quiesce: the guest agent's socket of a bare QEMU", "SOCKET" },
     { "speed", 0, 0, G_OPTION_ARG_STRING, &o->speed, "read at most so much a second: 100M",
       "RATE" },
     { "wait", 0, 0, G_OPTION_ARG_INT, &o->wait, "wait so long for a busy domain", "SECONDS" },
@@ -98,12 +102,15 @@ add_disks (VarveBackupAction *action, const Options *o, GError **error)
 static bool
 fill (VarveBackupAction *action, const Options *o, GError **error)
 {
+  g_autofree char *agent = o->agent ? g_canonicalize_filename (o->agent, NULL) : NULL;
   guint64 speed = 0;
 
   if (o->speed && !cli_parse_size (o->speed, &speed, error))
     return false;
   if (o->wait < 0)
     return cli_usage (error, "--wait must not be negative.");
+  if (o->agent && !o->quiesce)
+    return cli_usage (error, "--agent says who is to freeze the file systems: it needs --quiesce.");
   if (o->owner)
     varve_backup_action_set_owner (action, o->owner);
   if (o->incremental)
@@ -112,6 +119,8 @@ fill (VarveBackupAction *action, const Options *o, GError **error)
     varve_backup_action_set_uuid (action, o->uuid);
   if (o->quiesce)
     varve_backup_action_set_quiesce (action, TRUE, 20);
+  if (agent)
+    varve_backup_action_set_agent (action, agent);
   varve_backup_action_set_speed (action, speed);
   varve_backup_action_set_wait (action, (guint)o->wait);
   return add_disks (action, o, error);

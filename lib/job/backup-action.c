@@ -167,6 +167,13 @@ varve_backup_action_set_quiesce (VarveBackupAction *action, gboolean required, g
 }
 
 void
+varve_backup_action_set_agent (VarveBackupAction *action, const char *path)
+{
+  g_return_if_fail (VARVE_IS_BACKUP_ACTION (action));
+  replace (&action->def->quiesce_agent, path);
+}
+
+void
 varve_backup_action_set_speed (VarveBackupAction *action, guint64 speed)
 {
   g_return_if_fail (VARVE_IS_BACKUP_ACTION (action));

@@ -44,6 +44,7 @@ varve_backup_def_free (VarveBackupDef *def)
   g_free (def->store);
   g_ptr_array_unref (def->disks);
   g_free (def->incremental);
+  g_free (def->quiesce_agent);
   g_free (def->scratch_directory);
   g_free (def);
 }
@@ -82,8 +83,9 @@ parse_incremental (VarveXml *xml, const xmlNode *node, VarveBackupDef *def)
 static void
 parse_quiesce (VarveXml *xml, const xmlNode *node, VarveBackupDef *def)
 {
-  varve_xml_shape (xml, node, "required? timeout?", "");
+  varve_xml_shape (xml, node, "required? timeout? agent?", "");
   def->quiesce = true;
+  def->quiesce_agent = varve_xml_attribute (node, "agent");
   def->quiesce_required = varve_xml_yes_no (xml, node, "required", false);
   def->quiesce_timeout = varve_xml_unsigned (xml, node, "timeout", def->quiesce_timeout);
 }
@@ -188,6 +190,19 @@ varve_backup_def_parse (VarveXml *xml, const xmlNode *node)
 /* --- checking ------------------------------------------------------------------------------------
  */
 
+static void
+check_agent (const VarveBackupDef *def, const VarveJobChecker *checker)
+{
+  if (!def->quiesce_agent)
+    return;
+  varve_job_check_value (checker, "quiesce", VARVE_JOB_VALUE_PATH, "The quiesce agent",
+                         def->quiesce_agent);
+  if (!g_str_has_prefix (def->uri, "qmp+unix:"))
+    varve_job_complain (checker, "quiesce",
+                        "The quiesce has an agent, which is for qmp+unix: only: libvirt knows the "
+                        "guest agent of its domains. Remove it.");
+}
+
 void
 varve_backup_def_check (const VarveBackupDef *def, const VarveJobChecker *checker)
 {
@@ -210,6 +225,7 @@ varve_backup_def_check (const VarveBackupDef *def, const VarveJobChecker *checke
                          def->incremental);
   varve_job_check_range (checker, "quiesce", "The quiesce timeout", def->quiesce_timeout, 1,
                          QUIESCE_TIMEOUT_MAX);
+  check_agent (def, checker);
   varve_job_check_range (checker, "guard", "The guard's write-timeout", def->write_timeout, 1,
                          WRITE_TIMEOUT_MAX);
   if (def->scratch_directory)
@@ -246,6 +262,7 @@ format_quiesce (const VarveBackupDef *def, GString *out)
   varve_xml_append_attribute (out, "required", def->quiesce_required ? "yes" : NULL);
   if (def->quiesce_timeout != VARVE_JOB_QUIESCE_TIMEOUT)
     varve_xml_append_number (out, "timeout", def->quiesce_timeout);
+  varve_xml_append_attribute (out, "agent", def->quiesce_agent);
   g_string_append (out, "/>\n");
 }
 

@@ -31,6 +31,7 @@ typedef struct {
   bool quiesce;      /* asked for */
   bool quiesce_required;
   unsigned quiesce_timeout; /* seconds, default 20 */
+  char *quiesce_agent;      /* socket of a bare QEMU's guest agent, or NULL */
   unsigned write_timeout;   /* <guard write-timeout>: 1..4, default 4 */
   uint64_t scratch_limit;   /* bytes, 0: none given */
   bool pause_never;         /* <guard pause='never'> */

@@ -244,6 +244,17 @@ VARVE_API void varve_backup_action_set_quiesce (VarveBackupAction *action, gbool
                                                 guint timeout);
 
 /**
+ * varve_backup_action_set_agent:
+ * @path: (nullable): the socket of the chardev that a bare QEMU has for its guest agent
+ *
+ * Where the guest agent of a bare QEMU is, for varve_backup_action_set_quiesce(). libvirt knows that of
+ * its domains.
+ *
+ * Since: 0.1
+ */
+VARVE_API void varve_backup_action_set_agent (VarveBackupAction *action, const char *path);
+
+/**
  * varve_backup_action_set_speed:
  * @speed: bytes per second at most; 0: no limit
  *

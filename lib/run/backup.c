@@ -55,7 +55,9 @@ open_domain (const VarveStateDir *state, const VarveBackupDef *def, GCancellable
   g_autoptr (GHashTable) images =
       g_hash_table_new_full (g_str_hash, g_str_equal, NULL, (GDestroyNotify)varve_image_free);
   g_autoptr (GHashTable) qdevs = g_hash_table_new (g_str_hash, g_str_equal);
-  VarveDomainAddress address = { def->uri, def->domain, def->uuid, images, qdevs };
+  VarveDomainAddress address = {
+    def->uri, def->domain, def->uuid, images, qdevs, def->quiesce_agent
+  };
 
   for (guint i = 0; i < def->disks->len; i++) {
     VarveJobDisk *disk = g_ptr_array_index (def->disks, i);
@@ -328,6 +330,7 @@ make_record (VarveBackupRun *run)
   record->backup = g_strdup (run->manifest->id);
   record->store = g_strdup (run->store->uri);
   record->strategy = g_strdup (run->manifest->strategy);
+  record->agent = g_strdup (run->def->quiesce_agent);
   record->started = varve_backup_id_time (run->manifest->id);
   for (guint i = 0; i < run->def->disks->len; i++) {
     const VarveJobDisk *disk = g_ptr_array_index (run->def->disks, i);

@@ -73,6 +73,7 @@ static const Field session_fields[] = {
   FIELD (VarveRecord, "strategy", KIND_NAME, false, strategy),
   FIELD (VarveRecord, "directory", KIND_PATH, false, directory),
   FIELD (VarveRecord, "socket", KIND_PATH, false, socket),
+  FIELD (VarveRecord, "agent", KIND_PATH, false, agent),
   { NULL },
 };
 

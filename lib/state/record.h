@@ -50,6 +50,7 @@ typedef struct {
   char *strategy;    /* driver's word, set by the start */
   char *directory;   /* with the sockets */
   char *socket;      /* NBD socket, or NULL */
+  char *agent;       /* guest agent's socket of a bare QEMU, or NULL */
   bool was_running;  /* before the start */
   bool frozen;       /* file systems were frozen by us, or may be yet: thaw */
   bool kept;         /* the checkpoint is committed */

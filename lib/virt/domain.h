@@ -121,6 +121,7 @@ typedef struct {
   const char *uuid;   /* optional; of stopped images, where it is not made from the name */
   GHashTable *images; /* char * → VarveImage *, or NULL */
   GHashTable *qdevs;  /* disk name → qdev id or node name, for bare QEMU; or NULL */
+  const char *agent;  /* socket of the guest agent, for bare QEMU; or NULL */
 } VarveDomainAddress;
 
 VarveDomain *varve_domain_open (const VarveDomainAddress *address, GCancellable *cancellable,

@@ -132,6 +132,7 @@ typedef struct {
   char *dirty_context;      /* NULL: full */
   char *allocation_context; /* NULL: none */
   bool contexts_may_share;
+  uint32_t trim_unit; /* only whole ones may be trimmed; 0: nothing */
   unsigned connections;
   char *copied_uri;     /* NULL, or the scratch image's export: what it holds has been copied */
   char *copied_context; /* of that: bit 0 is set where it holds something */

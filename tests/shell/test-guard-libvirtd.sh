@@ -65,11 +65,6 @@ session_is_over ()
   [ -z "$(find "$VARVE_STATE_DIR/sessions" -name '*.session')" ]
 }
 
-is_copying ()
-{
-  grep -qs '^phase=started' "$VARVE_STATE_DIR"/sessions/*.session
-}
-
 start_slow_backup ()
 {
   dirty 16M
@@ -97,6 +92,8 @@ assert_as_before ()
   assert_backups "$backups"
   assert_nothing_left_on_host
   assert_equal "$(libvirt_names)" "$before" "what is in the hypervisor"
+  assert_equal "$(virsh checkpoint-list --name "$domain" | grep -c '^varve\.')" $((backups < 2 ? backups : 2)) \
+    "checkpoints kept"
 }
 
 next_backup ()

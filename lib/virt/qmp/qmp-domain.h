@@ -27,7 +27,8 @@
 
 typedef struct {
   VarveDomain base;
-  char *path; /* of the monitor's socket */
+  char *path;  /* of the monitor's socket */
+  char *agent; /* of the guest agent's, or NULL */
   VarveQmp *qmp;
   VarveQmpSchema *schema; /* NULL until it is asked for */
   GHashTable *qdevs;      /* disk name → qdev id or node name; may be empty */
@@ -89,6 +90,10 @@ char *varve_qmp_property (VarveQmpDomain *domain, const char *device, const char
 /* Whether an iothread serves the device; true where that cannot be told. */
 bool varve_qmp_uses_iothread (VarveQmpDomain *domain, const char *device,
                               GCancellable *cancellable);
+
+bool varve_qmp_freeze (VarveDomain *base, unsigned timeout_s, GCancellable *cancellable,
+                       GError **error);
+bool varve_qmp_thaw (VarveDomain *base, GCancellable *cancellable, GError **error);
 
 bool varve_qmp_inventory (VarveDomain *base, GPtrArray **out_disks, GCancellable *cancellable,
                           GError **error);

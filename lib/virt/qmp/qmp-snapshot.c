@@ -13,6 +13,10 @@
 #include "qemu/json-get.h"
 #include "util/error.h"
 
+/* Unit of copying before a write, with scratch images of 64 KiB clusters. A TRIM of anything but whole ones makes
+ * QEMU older than 9.1 abort. */
+#define TRIM_UNIT (64u << 10)
+
 bool
 varve_qmp_attach (VarveDomain *base, const VarveStart *start, VarveSnapshot **out,
                   GCancellable *cancellable, GError **error)
@@ -67,6 +71,7 @@ varve_qmp_endpoint (VarveSnapshot *snapshot, const char *disk, VarveEndpoint *ou
   out->dirty_context = found->since ? g_strconcat ("qemu:dirty-bitmap:", bitmap, NULL) : NULL;
   out->allocation_context = g_strdup ("base:allocation");
   out->contexts_may_share = false;
+  out->trim_unit = TRIM_UNIT;
   out->copied_uri = g_strdup_printf ("nbd+unix:///%s?socket=%s", scratch, socket);
   out->copied_context = g_strdup ("qemu:allocation-depth");
   out->connections = 2;

@@ -273,6 +273,7 @@ export_scratch (const Starting *starting, guint i, GCancellable *cancellable, GE
       cancellable, error);
 }
 
+/* Writable for TRIM, which gives scratch back: a write to a frozen view fails. */
 static bool
 export_disk (const Starting *starting, guint i, GCancellable *cancellable, GError **error)
 {
@@ -284,11 +285,12 @@ export_disk (const Starting *starting, guint i, GCancellable *cancellable, GErro
 
   if (!run (
           starting, "blockdev-add",
-          varve_qmp_args ("{'driver':'snapshot-access','node-name':%s,'file':%s}", access, filter),
+          varve_qmp_args ("{'driver':'snapshot-access','node-name':%s,'file':%s,'discard':'unmap'}",
+                          access, filter),
           cancellable, error))
     return false;
-  JsonObject *arguments =
-      varve_qmp_args ("{'type':'nbd','id':%s,'node-name':%s,'name':%s}", export, access, disk);
+  JsonObject *arguments = varve_qmp_args (
+      "{'type':'nbd','id':%s,'node-name':%s,'name':%s,'writable':%b}", export, access, disk, true);
   if (wanted_at (starting, i)->since) {
     JsonArray *bitmaps = json_array_new ();
 
