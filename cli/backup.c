@@ -85,15 +85,10 @@ add_disks (VarveBackupAction *action, const Options *o, GError **error)
   for (char **name = o->exclude; name && *name; name++)
     varve_backup_action_add_disk (action, *name, FALSE);
   for (char **text = o->images; text && *text; text++) {
-    g_autoptr (CliDisk) disk = cli_disk_parse (*text, error);
+    g_autoptr (CliDisk) disk = cli_image_parse (*text, error);
 
     if (disk == NULL)
       return false;
-    if (disk->format == NULL)
-      return cli_usage (error,
-                        "--image %s needs ',format=F': a format is never guessed, as a guest could "
-                        "write a header that names a file of the host.",
-                        *text);
     varve_backup_action_set_image (action, disk->name, disk->path, disk->format, disk->key_file);
   }
   return true;

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Copyright the varve authors */
 
-/* The element <backup>: reading, checking and writing. What has its default is not written. */
+/* The element <backup>: reading, checking and writing. What has its default is not written. An <export> says of
+ * which domain it is, since when and how with the same elements: its reader calls the functions that are named
+ * varve_source_*. */
 #include "config.h"
 #include "job/element.h"
 
@@ -168,14 +170,9 @@ static const struct {
   { "target", parse_target },
 };
 
-VarveBackupDef *
-varve_backup_def_parse (VarveXml *xml, const xmlNode *node)
+void
+varve_source_parse (VarveXml *xml, const xmlNode *node, VarveBackupDef *def)
 {
-  VarveBackupDef *def = varve_backup_def_new ();
-
-  varve_xml_shape (xml, node, "name? owner?",
-                   "domain disks? mode? incremental? quiesce? guard? scratch? speed? checkpoints? "
-                   "wait? target");
   def->name = varve_xml_attribute (node, "name");
   def->owner = varve_xml_attribute (node, "owner");
   for (size_t i = 0; i < G_N_ELEMENTS (children); i++) {
@@ -184,6 +181,17 @@ varve_backup_def_parse (VarveXml *xml, const xmlNode *node)
     if (child)
       children[i].parse (xml, child, def);
   }
+}
+
+VarveBackupDef *
+varve_backup_def_parse (VarveXml *xml, const xmlNode *node)
+{
+  VarveBackupDef *def = varve_backup_def_new ();
+
+  varve_xml_shape (xml, node, "name? owner?",
+                   "domain disks? mode? incremental? quiesce? guard? scratch? speed? checkpoints? "
+                   "wait? target");
+  varve_source_parse (xml, node, def);
   return def;
 }
 
@@ -204,7 +212,7 @@ check_agent (const VarveBackupDef *def, const VarveJobChecker *checker)
 }
 
 void
-varve_backup_def_check (const VarveBackupDef *def, const VarveJobChecker *checker)
+varve_source_check (const VarveBackupDef *def, const VarveJobChecker *checker)
 {
   if (def->name)
     varve_job_check_value (checker, "", VARVE_JOB_VALUE_NAME, "The action's name", def->name);
@@ -234,6 +242,12 @@ varve_backup_def_check (const VarveBackupDef *def, const VarveJobChecker *checke
   varve_job_check_range (checker, "checkpoints", "The number of checkpoints to keep", def->keep, 1,
                          KEEP_MAX);
   varve_job_check_range (checker, "wait", "The wait", def->wait, 0, WAIT_MAX);
+}
+
+void
+varve_backup_def_check (const VarveBackupDef *def, const VarveJobChecker *checker)
+{
+  varve_source_check (def, checker);
   varve_job_check_value (checker, "target/images", VARVE_JOB_VALUE_STORE, "The store", def->store);
   varve_job_check_range (checker, "target/images", "The max-chain", def->max_chain, 1,
                          MAX_CHAIN_MAX);
@@ -301,15 +315,14 @@ format_pace (const VarveBackupDef *def, GString *out)
 }
 
 void
-varve_backup_def_format (const VarveBackupDef *def, GString *out)
+varve_source_format (const VarveBackupDef *def, const char *incremental, GString *out)
 {
-  g_string_append (out, "  <backup");
   varve_xml_append_attribute (out, "name", def->name);
   varve_xml_append_attribute (out, "owner", def->owner);
   g_string_append (out, ">\n");
   format_domain (def, out);
   varve_backup_disks_format (def, out);
-  if (!g_str_equal (def->incremental, "auto")) {
+  if (!g_str_equal (def->incremental, incremental)) {
     g_string_append (out, "    <incremental>");
     varve_xml_append_text (out, def->incremental);
     g_string_append (out, "</incremental>\n");
@@ -322,6 +335,13 @@ varve_backup_def_format (const VarveBackupDef *def, GString *out)
     g_string_append (out, "/>\n");
   }
   format_pace (def, out);
+}
+
+void
+varve_backup_def_format (const VarveBackupDef *def, GString *out)
+{
+  g_string_append (out, "  <backup");
+  varve_source_format (def, "auto", out);
   varve_job_format_store (out, "target", def->store,
                           def->max_chain != VARVE_JOB_MAX_CHAIN ? def->max_chain : 0);
   g_string_append (out, "  </backup>\n");

@@ -8,6 +8,9 @@
  *   rescan       reads everything, stores only what differs from a backup that the store holds
  *   full         reads and stores everything: the last resort
  *   skip         not backed up
+ *
+ * Without a store (an export to a reader that keeps his own books) there is no rescan, the checkpoint that was
+ * named is taken at its word, whoever's it is, and a disk that does not have it is full.
  */
 #pragma once
 
@@ -31,13 +34,14 @@ typedef char *(*VarveBaseCheckFunc) (const VarveManifest *manifest, const char *
 typedef struct {
   const char *uuid; /* of the domain */
   const char *owner;
-  const char *incremental; /* "auto", "never", or a checkpoint */
+  const char *incremental; /* "auto", "never", or a checkpoint; without a store not "auto" */
   GPtrArray *disks;        /* of VarveDisk */
   GPtrArray *bitmaps;      /* of VarveBitmap */
-  GPtrArray *manifests;    /* of VarveManifest: all of the store, oldest first */
-  GPtrArray *include;      /* of char*: only these; empty: all that can be */
-  GPtrArray *exclude;      /* of char* */
-  unsigned max_chain;      /* links */
+  GPtrArray
+      *manifests; /* of VarveManifest: all of the store, oldest first; NULL: there is no store */
+  GPtrArray *include; /* of char*: only these; empty: all that can be */
+  GPtrArray *exclude; /* of char* */
+  unsigned max_chain; /* links */
   VarveBaseCheckFunc check_base;
   gpointer check_data;
 } VarvePlanInput;

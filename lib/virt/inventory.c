@@ -158,6 +158,8 @@ varve_start_copy (const VarveStart *start)
   copy->description = g_strdup (start->description);
   copy->directory = g_strdup (start->directory);
   copy->policy = start->policy;
+  copy->foreign_readers = start->foreign_readers;
+  copy->allow_trim = start->allow_trim;
   for (guint i = 0; i < start->disks->len; i++) {
     const VarveStartDisk *from = g_ptr_array_index (start->disks, i);
     VarveStartDisk *to = varve_start_add_disk (copy, from->disk);
@@ -240,10 +242,13 @@ void
 varve_endpoint_clear (VarveEndpoint *endpoint)
 {
   g_free (endpoint->uri);
+  g_free (endpoint->socket);
+  g_free (endpoint->export_name);
   g_free (endpoint->dirty_context);
   g_free (endpoint->allocation_context);
   g_free (endpoint->copied_uri);
   g_free (endpoint->copied_context);
+  g_free (endpoint->proof_uri);
   *endpoint = (VarveEndpoint){ 0 };
 }
 

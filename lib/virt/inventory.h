@@ -104,7 +104,9 @@ typedef struct {
   char *description; /* for libvirt's checkpoint metadata; may be NULL */
   char *directory;   /* private, for sockets, as the hypervisor sees it; exists */
   VarveGuardPolicy policy;
-  GPtrArray *disks; /* of VarveStartDisk */
+  bool foreign_readers; /* NBD clients that are not varve: what is exported is exact by itself */
+  bool allow_trim;      /* … and may be trimmed, to give back scratch */
+  GPtrArray *disks;     /* of VarveStartDisk */
 } VarveStart;
 
 VarveStart *varve_start_new (const char *session);
@@ -129,6 +131,8 @@ void varve_start_report_free (VarveStartReport *report);
 
 typedef struct {
   char *uri;
+  char *socket;             /* the UNIX socket in @uri, */
+  char *export_name;        /* and the export */
   char *dirty_context;      /* NULL: full */
   char *allocation_context; /* NULL: none */
   bool contexts_may_share;
@@ -136,6 +140,8 @@ typedef struct {
   unsigned connections;
   char *copied_uri;     /* NULL, or the scratch image's export: what it holds has been copied */
   char *copied_context; /* of that: bit 0 is set where it holds something */
+  char *
+      proof_uri; /* NULL, or an export whose block status can be had as long as the view is whole */
 } VarveEndpoint;
 
 void varve_endpoint_clear (VarveEndpoint *endpoint);

@@ -15,6 +15,7 @@ fi
 . "$(dirname "$0")/functions.sh"
 requires_guest
 requires qemu-storage-daemon libvirtd virtlogd virsh
+requires_vendors
 
 for directory in /run /var/lib/libvirt /var/log/libvirt /var/cache/libvirt /etc/libvirt/qemu; do
   mkdir -p "$directory"
@@ -144,6 +145,18 @@ for point in libvirt-start-before libvirt-start-after session-started copy-disk 
   next_backup
   echo "libvirtd killed at $point: status $status, and the next one incremental"
 done
+
+# Readers of an export session notice nothing, as they are not connected to it.
+export_args=("$domain" --owner acme)
+begin_export
+kill_libvirtd KILL
+vendor full nbd "$(export_get uri vda)" "$tmp/read.raw"
+start_libvirtd
+end_export --keep-checkpoint
+assert_no_export_left
+virsh checkpoint-delete "$domain" "$(export_get checkpoint)"
+assert_as_before
+echo "libvirtd killed and restarted in an export session: it went on"
 
 guest stop
 assert_guest_unhurt

@@ -210,6 +210,8 @@ static const char *const beyond_schema[] = {
   "declared-encoding",
   "disk-twice",
   "domain-control",
+  "export-auto",
+  "export-server",
   "guard-overflow",
   "image-luks-key",
   "image-missing",

@@ -248,6 +248,8 @@ varve_libvirt_refusals (VarveLibvirtDomain *self, const VarveStart *start,
             "This libvirt has no incremental backup for the QEMU of the domain "
             "(<backup supported='yes'/> is not among its capabilities). Update libvirt to "
             "7.6 or newer, or back the domain up while it is off.");
+  if (start->allow_trim)
+    refuse (refusals, "TRIM cannot be allowed: libvirt exports the disks read-only.");
   check_socket (start, refusals);
   for (guint i = 0; i < start->disks->len; i++)
     check_disk (g_ptr_array_index (start->disks, i), definition, refusals);

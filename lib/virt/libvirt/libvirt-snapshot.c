@@ -50,7 +50,6 @@ varve_libvirt_endpoint (VarveSnapshot *base, const char *disk, VarveEndpoint *ou
 {
   VarveLibvirtSnapshot *snapshot = (VarveLibvirtSnapshot *)base;
   const VarveStartDisk *known = varve_start_find_disk (base->start, disk);
-  g_autofree char *socket = NULL;
   g_autofree char *escaped = NULL;
   g_autofree char *export = NULL;
 
@@ -60,8 +59,9 @@ varve_libvirt_endpoint (VarveSnapshot *base, const char *disk, VarveEndpoint *ou
     return varve_throw (error, VARVE_ERROR_NOT_FOUND,
                         "The backup of domain '%s' does not have a disk '%s'.", base->domain->name,
                         disk);
-  socket = varve_libvirt_socket_path (base->start);
-  escaped = g_uri_escape_string (socket, "/", false);
+  out->socket = varve_libvirt_socket_path (base->start);
+  out->export_name = g_strdup (disk);
+  escaped = g_uri_escape_string (out->socket, "/", false);
   export = g_uri_escape_string (disk, NULL, false);
   out->uri = g_strdup_printf ("nbd+unix:///%s?socket=%s", export, escaped);
   if (known->since)

@@ -14,7 +14,8 @@
  * The exports go first and from QEMU's side: a reader gets an error from then on, and a server that
  * is stopped with an export alive may freeze the guest. A view goes before its scratch image: QEMU
  * drains the node of an export that it deletes and all above it, which does not end, and stops the
- * guest, while a reader of the view hangs. Each step asks QEMU what is there by name, so that it can
+ * guest, while a reader of the view hangs. (Foreign readers read the scratch image; they have been cut off by then, and
+ * without snapshot-access there is no proof that would let them have more: qmp-export.c.) Each step asks QEMU what is there by name, so that it can
  * be run again from any half. */
 #include "config.h"
 #include "virt/qmp/qmp-domain.h"
