@@ -56,6 +56,8 @@ void cli_disk_free (CliDisk *disk);
 bool cli_parse_size (const char *text, guint64 *out, GError **error);
 /* "90", "90s", "30m", "4h", "2d". */
 bool cli_parse_seconds (const char *text, guint *out, GError **error);
+/* "HOST:PORT", "[ADDRESS]:PORT". */
+bool cli_parse_address (const char *text, char **out_host, guint *out_port, GError **error);
 bool cli_usage (GError **error, const char *format, ...) G_GNUC_PRINTF (2, 3);
 /* STORE with its directory made absolute. (transfer full) */
 char *cli_store (const char *store);

@@ -102,24 +102,6 @@ parse (Cli *cli, int *argc, char ***argv, Options *o, GError **error)
                     "Serves the disks of a domain, as they are now, over NBD.", error);
 }
 
-/* "HOST:PORT", "[ADDRESS]:PORT" */
-static bool
-split_address (const char *text, char **out_host, guint *out_port, GError **error)
-{
-  const char *colon = strrchr (text, ':');
-  guint64 port;
-
-  if (!colon || colon == text ||
-      !g_ascii_string_to_unsigned (colon + 1, 10, 0, 65535, &port, NULL) ||
-      (text[0] == '[') != (colon[-1] == ']'))
-    return cli_usage (error, "'%s' is no address to listen at: write HOST:PORT, or [ADDRESS]:PORT.",
-                      text);
-  *out_host = text[0] == '[' ? g_strndup (text + 1, (gsize)(colon - text) - 2)
-                             : g_strndup (text, (gsize)(colon - text));
-  *out_port = (guint)port;
-  return true;
-}
-
 static bool
 fill_server (VarveExportAction *action, const Options *o, GError **error)
 {
@@ -137,7 +119,7 @@ fill_server (VarveExportAction *action, const Options *o, GError **error)
     varve_export_action_set_socket (action, path, (guint)mode, o->group);
   }
   if (o->listen) {
-    if (!split_address (o->listen, &host, &port, error))
+    if (!cli_parse_address (o->listen, &host, &port, error))
       return false;
     varve_export_action_set_listen (action, host, port);
   }

@@ -125,6 +125,23 @@ cli_parse_seconds (const char *text, guint *out, GError **error)
 }
 
 bool
+cli_parse_address (const char *text, char **out_host, guint *out_port, GError **error)
+{
+  const char *colon = strrchr (text, ':');
+  guint64 port;
+
+  if (!colon || colon == text ||
+      !g_ascii_string_to_unsigned (colon + 1, 10, 0, 65535, &port, NULL) ||
+      (text[0] == '[') != (colon[-1] == ']'))
+    return cli_usage (error, "'%s' is no address to listen at: write HOST:PORT, or [ADDRESS]:PORT.",
+                      text);
+  *out_host = text[0] == '[' ? g_strndup (text + 1, (gsize)(colon - text) - 2)
+                             : g_strndup (text, (gsize)(colon - text));
+  *out_port = (guint)port;
+  return true;
+}
+
+bool
 cli_parse_size (const char *text, guint64 *out, GError **error)
 {
   static const char units[] = "KMGT";

@@ -186,3 +186,24 @@ varve_backup_action_set_wait (VarveBackupAction *action, guint seconds)
   g_return_if_fail (VARVE_IS_BACKUP_ACTION (action));
   action->def->wait = seconds;
 }
+
+void
+varve_backup_action_set_scratch (VarveBackupAction *action, const char *directory, guint64 limit)
+{
+  g_return_if_fail (VARVE_IS_BACKUP_ACTION (action));
+  g_free (action->def->scratch_directory);
+  action->def->scratch_directory = g_strdup (directory);
+  action->def->scratch_limit = limit;
+}
+
+void
+varve_backup_action_set_server (VarveBackupAction *action, const char *host, guint port,
+                                const char *credentials)
+{
+  g_return_if_fail (VARVE_IS_BACKUP_ACTION (action));
+  g_free (action->def->server_host);
+  g_free (action->def->server_credentials);
+  action->def->server_host = g_strdup (host);
+  action->def->server_port = port ? port : VARVE_JOB_SERVER_PORT;
+  action->def->server_credentials = g_strdup (credentials);
+}

@@ -30,6 +30,7 @@ varve_backup_def_new (void)
   def->write_timeout = VARVE_JOB_WRITE_TIMEOUT;
   def->keep = VARVE_JOB_KEEP;
   def->max_chain = VARVE_JOB_MAX_CHAIN;
+  def->server_port = VARVE_JOB_SERVER_PORT;
   return def;
 }
 
@@ -48,6 +49,8 @@ varve_backup_def_free (VarveBackupDef *def)
   g_free (def->incremental);
   g_free (def->quiesce_agent);
   g_free (def->scratch_directory);
+  g_free (def->server_host);
+  g_free (def->server_credentials);
   g_free (def);
 }
 
@@ -153,6 +156,18 @@ parse_target (VarveXml *xml, const xmlNode *node, VarveBackupDef *def)
   def->store = varve_job_parse_store (xml, node, &def->max_chain);
 }
 
+/* Where the hypervisor serves: an <export> has a server of its own. */
+static void
+parse_server (VarveXml *xml, const xmlNode *node, VarveBackupDef *def)
+{
+  g_autofree char *transport = varve_xml_choice (xml, node, "transport", "tcp", "tcp");
+
+  varve_xml_shape (xml, node, "transport name port? credentials", "");
+  def->server_host = varve_xml_attribute (node, "name");
+  def->server_port = varve_xml_unsigned (xml, node, "port", def->server_port);
+  def->server_credentials = varve_xml_attribute (node, "credentials");
+}
+
 static const struct {
   const char *name;
   void (*parse) (VarveXml *, const xmlNode *, VarveBackupDef *);
@@ -187,11 +202,14 @@ VarveBackupDef *
 varve_backup_def_parse (VarveXml *xml, const xmlNode *node)
 {
   VarveBackupDef *def = varve_backup_def_new ();
+  const xmlNode *server = varve_xml_child (node, "server");
 
   varve_xml_shape (xml, node, "name? owner?",
-                   "domain disks? mode? incremental? quiesce? guard? scratch? speed? checkpoints? "
-                   "wait? target");
+                   "domain disks? mode? incremental? quiesce? guard? scratch? server? speed? "
+                   "checkpoints? wait? target");
   varve_source_parse (xml, node, def);
+  if (server)
+    parse_server (xml, server, def);
   return def;
 }
 
@@ -244,10 +262,26 @@ varve_source_check (const VarveBackupDef *def, const VarveJobChecker *checker)
   varve_job_check_range (checker, "wait", "The wait", def->wait, 0, WAIT_MAX);
 }
 
+static void
+check_server (const VarveBackupDef *def, const VarveJobChecker *checker)
+{
+  varve_job_check_value (checker, "server", VARVE_JOB_VALUE_HOST, "The server's name",
+                         def->server_host);
+  varve_job_check_range (checker, "server", "The server's port", def->server_port, 1, 65535);
+  varve_job_check_value (checker, "server", VARVE_JOB_VALUE_PATH, "The directory of credentials",
+                         def->server_credentials);
+  if (def->uri && !g_str_has_prefix (def->uri, "qemu:") && !g_str_has_prefix (def->uri, "qemu+"))
+    varve_job_complain (checker, "server",
+                        "The server is on TCP, which is for domains of libvirt: bare QEMU and "
+                        "images are read by sockets of this host. Remove it.");
+}
+
 void
 varve_backup_def_check (const VarveBackupDef *def, const VarveJobChecker *checker)
 {
   varve_source_check (def, checker);
+  if (def->server_host || def->server_credentials)
+    check_server (def, checker);
   varve_job_check_value (checker, "target/images", VARVE_JOB_VALUE_STORE, "The store", def->store);
   varve_job_check_range (checker, "target/images", "The max-chain", def->max_chain, 1,
                          MAX_CHAIN_MAX);
@@ -337,11 +371,25 @@ varve_source_format (const VarveBackupDef *def, const char *incremental, GString
   format_pace (def, out);
 }
 
+static void
+format_server (const VarveBackupDef *def, GString *out)
+{
+  if (!def->server_host)
+    return;
+  g_string_append (out, "    <server transport='tcp'");
+  varve_xml_append_attribute (out, "name", def->server_host);
+  if (def->server_port != VARVE_JOB_SERVER_PORT)
+    varve_xml_append_number (out, "port", def->server_port);
+  varve_xml_append_attribute (out, "credentials", def->server_credentials);
+  g_string_append (out, "/>\n");
+}
+
 void
 varve_backup_def_format (const VarveBackupDef *def, GString *out)
 {
   g_string_append (out, "  <backup");
   varve_source_format (def, "auto", out);
+  format_server (def, out);
   varve_job_format_store (out, "target", def->store,
                           def->max_chain != VARVE_JOB_MAX_CHAIN ? def->max_chain : 0);
   g_string_append (out, "  </backup>\n");

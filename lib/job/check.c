@@ -194,7 +194,7 @@ static const struct {
   [VARVE_JOB_VALUE_BACKUP] = { is_backup,
                                "a backup's id, DOMAIN@latest, or DOMAIN@TIME, with a TIME "
                                "like 2026-01-31 or 2026-01-31T23:59:00Z" },
-  [VARVE_JOB_VALUE_HOST] = { is_host, "an address or a name of this host" },
+  [VARVE_JOB_VALUE_HOST] = { is_host, "an address, or the name of a host" },
   [VARVE_JOB_VALUE_GROUP] = { is_group,
                               "the name of a group: 1 to 32 letters, digits, '_', '.' and "
                               "'-'" },

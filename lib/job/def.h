@@ -36,6 +36,9 @@ typedef struct {
   uint64_t scratch_limit;   /* bytes, 0: none given */
   bool pause_never;         /* <guard pause='never'> */
   char *scratch_directory;  /* <scratch directory=>, or NULL */
+  char *server_host;        /* of a backup, TCP: where the hypervisor serves; or NULL */
+  unsigned server_port;
+  char *server_credentials; /* directory of our x509 files */
   uint64_t speed;           /* bytes per second, 0: no limit; <speed unit=> */
   unsigned wait;            /* seconds */
   unsigned keep;      /* committed checkpoints kept, 1..8, default 2; <checkpoints keep='2'/> */

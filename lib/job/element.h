@@ -18,6 +18,7 @@
 #define VARVE_JOB_KEEP            2
 #define VARVE_JOB_MAX_CHAIN       60
 #define VARVE_JOB_IMAGES          "images:"
+#define VARVE_JOB_SERVER_PORT     10809 /* NBD's */
 #define VARVE_JOB_MAX_AGE         (4 * 3600)
 #define VARVE_JOB_SOCKET_MODE     0600u
 

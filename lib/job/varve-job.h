@@ -300,6 +300,34 @@ VARVE_API void varve_backup_action_set_speed (VarveBackupAction *action, guint64
  */
 VARVE_API void varve_backup_action_set_wait (VarveBackupAction *action, guint seconds);
 
+/**
+ * varve_backup_action_set_scratch:
+ * @directory: (nullable): for scratch images, as the hypervisor sees it; %NULL: in the state
+ * directory
+ * @limit: bytes of scratch over all disks, at which the backup is given up; 0: what there is room
+ * for
+ *
+ * Where old data goes that the guest overwrites while it is being read.
+ *
+ * Since: 0.1
+ */
+VARVE_API void varve_backup_action_set_scratch (VarveBackupAction *action, const char *directory,
+                                                guint64 limit);
+
+/**
+ * varve_backup_action_set_server:
+ * @host: (nullable): the hypervisor's address or name, as the hypervisor and this host know it;
+ * %NULL: it serves on a UNIX socket of this host
+ * @port: 0: NBD's, 10809
+ * @credentials: (nullable): directory with ca-cert.pem, client-cert.pem and client-key.pem
+ *
+ * Has libvirt serve the disks by TCP, with TLS. The domain's libvirt may then be another host's.
+ *
+ * Since: 0.1
+ */
+VARVE_API void varve_backup_action_set_server (VarveBackupAction *action, const char *host,
+                                               guint port, const char *credentials);
+
 /* --- restore -----------------------------------------------------------------------------------
  */
 

@@ -319,7 +319,8 @@ copy_disks (VarveBackupRun *run, GCancellable *cancellable, GError **error)
 
     if (!varve_backup_copy_disk (run, plan_of (run, disk->name), disk, cancellable, error)) {
       varve_session_explain (run->session, error);
-      varve_scratch_explain (run->start, error);
+      if (run->domain->local)
+        varve_scratch_explain (run->start, error);
       return varve_prefix (error, "Disk '%s' of domain '%s'", disk->name, run->domain->name);
     }
     emit (run, (VarveEvent){ .type = VARVE_EVENT_DISK_DONE,

@@ -77,8 +77,8 @@ open_domain (const VarveRecord *record, GCancellable *cancellable, GError **erro
 {
   g_autoptr (GHashTable) images =
       g_hash_table_new_full (g_str_hash, g_str_equal, NULL, (GDestroyNotify)varve_image_free);
-  VarveDomainAddress address = { record->uri, record->domain, record->uuid,
-                                 images,      NULL,           record->agent };
+  VarveDomainAddress address = { record->uri, record->domain, record->uuid, images,
+                                 NULL,        record->agent,  true };
 
   for (guint i = 0; i < record->images->len; i++) {
     const VarveRecordImage *image = g_ptr_array_index (record->images, i);

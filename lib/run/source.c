@@ -16,7 +16,7 @@ varve_run_open_source (const VarveRunContext *context, const VarveBackupDef *def
       g_hash_table_new_full (g_str_hash, g_str_equal, NULL, (GDestroyNotify)varve_image_free);
   g_autoptr (GHashTable) qdevs = g_hash_table_new (g_str_hash, g_str_equal);
   VarveDomainAddress address = {
-    def->uri, def->domain, def->uuid, images, qdevs, def->quiesce_agent
+    def->uri, def->domain, def->uuid, images, qdevs, def->quiesce_agent, def->server_host != NULL
   };
 
   for (guint i = 0; i < def->disks->len; i++) {
@@ -54,6 +54,8 @@ varve_run_source_start (const VarveRunContext *context, const VarveBackupDef *de
     .scratch_limit = def->scratch_limit,
     .pause = def->pause_never ? VARVE_PAUSE_NEVER : VARVE_PAUSE_BRIEF,
   };
+  start->server = (VarveServer){ g_strdup (def->server_host), def->server_port,
+                                 g_strdup (def->server_credentials) };
   return start;
 }
 
@@ -70,6 +72,21 @@ refuse (const VarveStartReport *report, GError **error)
   return varve_throw (error, VARVE_ERROR_REFUSED, "%s", all->str);
 }
 
+/* Of a directory on another host nobody here can tell how much room there is. */
+static bool
+check_remote_scratch (const VarveBackupDef *def, const VarveDomain *domain, VarveStart *start,
+                      GError **error)
+{
+  if (!def->scratch_directory || !def->scratch_limit)
+    return varve_throw (error, VARVE_ERROR_REFUSED,
+                        "Domain '%s' is on another host: say which directory there is for scratch, "
+                        "and how much of it may be used (varve-backup(1), --scratch and "
+                        "--scratch-limit).",
+                        domain->name);
+  start->policy.watermark = def->scratch_limit;
+  return true;
+}
+
 bool
 varve_run_source_check (const VarveRunContext *context, const VarveBackupDef *def,
                         VarveDomain *domain, VarveStart *start, VarveStartReport **out_report,
@@ -84,6 +101,8 @@ varve_run_source_check (const VarveRunContext *context, const VarveBackupDef *de
   if (!varve_domain_check (domain, start, out_report, cancellable, error) ||
       !refuse (*out_report, error))
     return false;
+  if ((*out_report)->needs_scratch && !domain->local)
+    return check_remote_scratch (def, domain, start, error);
   if ((*out_report)->needs_scratch)
     return varve_scratch_check (start, directory, &start->policy.watermark, error);
   varve_scratch_none (start);

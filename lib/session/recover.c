@@ -127,7 +127,7 @@ varve_session_recover (const VarveStateDir *dir, VarveDomain *domain, const Varv
   if (domain != NULL && !end_on_domain (domain, start, record, keep, known, cancellable, error))
     return varve_prefix (error, "Session %s of domain '%s' could not be ended", record->id,
                          record->domain);
-  if (!varve_scratch_remove (start, error))
+  if ((domain == NULL || domain->local) && !varve_scratch_remove (start, error))
     return false;
   if (record->directory && !varve_remove_tree (record->directory, error))
     return false;

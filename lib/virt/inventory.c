@@ -158,6 +158,8 @@ varve_start_copy (const VarveStart *start)
   copy->description = g_strdup (start->description);
   copy->directory = g_strdup (start->directory);
   copy->policy = start->policy;
+  copy->server = (VarveServer){ g_strdup (start->server.host), start->server.port,
+                                g_strdup (start->server.credentials) };
   copy->foreign_readers = start->foreign_readers;
   copy->allow_trim = start->allow_trim;
   for (guint i = 0; i < start->disks->len; i++) {
@@ -183,6 +185,8 @@ varve_start_free (VarveStart *start)
   g_free (start->checkpoint);
   g_free (start->description);
   g_free (start->directory);
+  g_free (start->server.host);
+  g_free (start->server.credentials);
   g_ptr_array_unref (start->disks);
   g_free (start);
 }

@@ -85,6 +85,13 @@ typedef struct {
   VarvePause pause; /* may the guest stand still for some ms? */
 } VarveGuardPolicy;
 
+/* Where the hypervisor's NBD server is to listen. */
+typedef struct {
+  char *host; /* TCP, with TLS; NULL: a UNIX socket in the start's directory */
+  unsigned port;
+  char *credentials; /* directory of x509 files with which we connect */
+} VarveServer;
+
 typedef struct {
   char *disk;
   char *since; /* bitmap to freeze and read by; NULL: read everything */
@@ -104,6 +111,7 @@ typedef struct {
   char *description; /* for libvirt's checkpoint metadata; may be NULL */
   char *directory;   /* private, for sockets, as the hypervisor sees it; exists */
   VarveGuardPolicy policy;
+  VarveServer server;   /* TCP: libvirt only */
   bool foreign_readers; /* NBD clients that are not varve: what is exported is exact by itself */
   bool allow_trim;      /* … and may be trimmed, to give back scratch */
   GPtrArray *disks;     /* of VarveStartDisk */

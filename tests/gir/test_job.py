@@ -32,6 +32,8 @@ class Job(machine.Case):
         action.set_quiesce(True, 30)
         action.set_speed(50 * machine.MIB)
         action.set_wait(60)
+        action.set_scratch('/srv/scratch', machine.MIB)
+        action.set_server('kvm1', 10810, '/etc/varve/tls')
         stopped = job.add_backup('web02', 'image:', 'images:/srv/backup')
         stopped.set_uuid(machine.UUID)
         stopped.set_image('vda', '/srv/vda.qcow2', 'qcow2', None)
@@ -50,7 +52,8 @@ class Job(machine.Case):
         text = job.to_xml()
         for part in ("name='web'", "owner='night'", '<incremental>never</incremental>', machine.UUID,
                      "file='/srv/vda.qcow2'", "timeout='30'", "name='proof'", 'web01@latest', '/srv/vda.raw',
-                     "agent='/run/web03.agent'"):
+                     "scratch-limit='1' unit='MiB'", "directory='/srv/scratch'", "agent='/run/web03.agent'",
+                     "name='kvm1' port='10810'"):
             self.assertIn(part, text)
         self.assertEqual(Varve.Job.parse(text.encode(), 'calls').to_xml(), text)
 

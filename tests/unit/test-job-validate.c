@@ -224,6 +224,7 @@ static const char *const beyond_schema[] = {
   "restore-nowhere",
   "restore-nowhere-disks",
   "restore-same-path",
+  "server-bare-qemu",
   "uuid-libvirt",
   "doctype",
   "utf-16",

@@ -11,6 +11,7 @@
 
 #include "virt/libvirt/libvirt-private.h"
 
+#include <string.h>
 #include <unistd.h>
 
 #include "util/durable.h"
@@ -44,13 +45,31 @@ job_is_ours (VarveLibvirtDomain *self, const VarveStart *start, bool *out_ours, 
 /* --- endpoint
  * -------------------------------------------------------------------------------------- */
 
+static char *
+tls_uri (const VarveServer *server, const char *export)
+{
+  g_autofree char *credentials = g_uri_escape_string (server->credentials, "/", false);
+  bool literal = strchr (server->host, ':') != NULL;
+
+  return g_strdup_printf ("nbds://%s%s%s:%u/%s?tls-certificates=%s", literal ? "[" : "",
+                          server->host, literal ? "]" : "", server->port, export, credentials);
+}
+
+/* @out has its socket already. */
+static char *
+unix_uri (const VarveEndpoint *out, const char *export)
+{
+  g_autofree char *escaped = g_uri_escape_string (out->socket, "/", false);
+
+  return g_strdup_printf ("nbd+unix:///%s?socket=%s", export, escaped);
+}
+
 bool
 varve_libvirt_endpoint (VarveSnapshot *base, const char *disk, VarveEndpoint *out,
                         GCancellable *cancellable, GError **error)
 {
   VarveLibvirtSnapshot *snapshot = (VarveLibvirtSnapshot *)base;
   const VarveStartDisk *known = varve_start_find_disk (base->start, disk);
-  g_autofree char *escaped = NULL;
   g_autofree char *export = NULL;
 
   if (snapshot->images)
@@ -59,11 +78,14 @@ varve_libvirt_endpoint (VarveSnapshot *base, const char *disk, VarveEndpoint *ou
     return varve_throw (error, VARVE_ERROR_NOT_FOUND,
                         "The backup of domain '%s' does not have a disk '%s'.", base->domain->name,
                         disk);
-  out->socket = varve_libvirt_socket_path (base->start);
-  out->export_name = g_strdup (disk);
-  escaped = g_uri_escape_string (out->socket, "/", false);
   export = g_uri_escape_string (disk, NULL, false);
-  out->uri = g_strdup_printf ("nbd+unix:///%s?socket=%s", export, escaped);
+  out->export_name = g_strdup (disk);
+  if (base->start->server.host) {
+    out->uri = tls_uri (&base->start->server, export);
+  } else {
+    out->socket = varve_libvirt_socket_path (base->start);
+    out->uri = unix_uri (out, export);
+  }
   if (known->since)
     out->dirty_context = g_strdup_printf ("qemu:dirty-bitmap:varve-%s", base->start->session);
   out->allocation_context = g_strdup ("base:allocation");
@@ -164,10 +186,14 @@ varve_libvirt_finish (VarveSnapshot *base, GCancellable *cancellable, GError **e
 /* --- end
  * ------------------------------------------------------------------------------------------- */
 
-/* libvirt removes both, except when QEMU dies: then the socket stays. */
+/* libvirt removes both, except when QEMU dies: then the socket stays. What is on another host is
+ * left to it. */
 static bool
-remove_files (const VarveStart *start, GError **error)
+remove_files (const VarveLibvirtDomain *self, const VarveStart *start, GError **error)
 {
+  if (!self->base.local)
+    return true;
+
   g_autofree char *socket = varve_libvirt_socket_path (start);
   bool ok = varve_durable_unlink (socket, error);
 
@@ -235,7 +261,7 @@ bool
 varve_libvirt_end_job (VarveLibvirtDomain *self, const VarveStart *start, GCancellable *cancellable,
                        GError **error)
 {
-  return abort_job (self, start, cancellable, error) && remove_files (start, error);
+  return abort_job (self, start, cancellable, error) && remove_files (self, start, error);
 }
 
 static bool
@@ -261,13 +287,13 @@ varve_libvirt_end (VarveSnapshot *base, bool start_was_cut, GCancellable *cancel
     return end_images (snapshot, start_was_cut, cancellable, error);
   if (!varve_libvirt_look (self, &state, cancellable, &failed)) {
     if (varve_error_matches (failed, VARVE_ERROR_NOT_FOUND))
-      return remove_files (base->start, error);
+      return remove_files (self, base->start, error);
     g_propagate_error (error, g_steal_pointer (&failed));
     return false;
   }
   if (state != VARVE_DOMAIN_OFF)
     return varve_libvirt_end_job (self, base->start, cancellable, error);
-  return remove_files (base->start, error) &&
+  return remove_files (self, base->start, error) &&
          varve_libvirt_stopped_end (self, base->start, start_was_cut, cancellable, error);
 }
 
