@@ -245,9 +245,9 @@ VARVE_API void varve_backup_action_add_disk (VarveBackupAction *action, const ch
  * varve_backup_action_set_image:
  * @disk: the disk's name; added when it is not there, to be backed up unless
  * varve_backup_action_add_disk() chooses others
- * @path: the image
+ * @path: (type filename): the image
  * @format: its format: never guessed
- * @key_file: (nullable): LUKS passphrase file
+ * @key_file: (type filename) (nullable): LUKS passphrase file
  *
  * How a stopped disk's image is opened.
  *
@@ -271,7 +271,8 @@ VARVE_API void varve_backup_action_set_quiesce (VarveBackupAction *action, gbool
 
 /**
  * varve_backup_action_set_agent:
- * @path: (nullable): the socket of the chardev that a bare QEMU has for its guest agent
+ * @path: (type filename) (nullable): the socket of the chardev that a bare QEMU has for its guest
+ * agent
  *
  * Where the guest agent of a bare QEMU is, for varve_backup_action_set_quiesce(). libvirt knows that of
  * its domains.
@@ -344,7 +345,7 @@ VARVE_API void varve_restore_action_set_name (VarveRestoreAction *action, const 
 /**
  * varve_restore_action_add_disk:
  * @name: the disk's name in the backup
- * @path: the target
+ * @path: (type filename): the target
  * @format: (nullable): "raw" (so also for %NULL) or "qcow2"
  *
  * Restores one disk to a file or block device.
@@ -356,7 +357,7 @@ VARVE_API void varve_restore_action_add_disk (VarveRestoreAction *action, const 
 
 /**
  * varve_restore_action_set_directory:
- * @directory: absolute path
+ * @directory: (type filename): absolute path
  * @format: (nullable): "raw" (so also for %NULL) or "qcow2"
  *
  * Restores every disk that is not named to DISK.FORMAT in @directory.
@@ -424,9 +425,9 @@ VARVE_API void varve_export_action_add_disk (VarveExportAction *action, const ch
 /**
  * varve_export_action_set_image:
  * @disk: the disk's name
- * @path: the image
+ * @path: (type filename): the image
  * @format: its format: never guessed
- * @key_file: (nullable): LUKS passphrase file
+ * @key_file: (type filename) (nullable): LUKS passphrase file
  *
  * How a stopped disk's image is opened, as varve_backup_action_set_image().
  *
@@ -470,7 +471,7 @@ VARVE_API void varve_export_action_set_max_age (VarveExportAction *action, guint
 
 /**
  * varve_export_action_set_socket:
- * @path: absolute
+ * @path: (type filename): absolute
  * @mode: of the socket: 0600 …
  * @group: (nullable): of the socket
  *
@@ -495,8 +496,8 @@ VARVE_API void varve_export_action_set_listen (VarveExportAction *action, const 
 
 /**
  * varve_export_action_set_credentials:
- * @directory: has ca-cert.pem, server-cert.pem and server-key.pem (a reader then needs a
- *   certificate of that authority), or keys.psk
+ * @directory: (type filename): has ca-cert.pem, server-cert.pem and server-key.pem (a reader then
+ *   needs a certificate of that authority), or keys.psk
  *
  * Readers must use TLS.
  *

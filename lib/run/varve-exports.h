@@ -79,6 +79,8 @@ VARVE_API VarveExportDisk *varve_export_disk_copy (const VarveExportDisk *disk);
  */
 VARVE_API void varve_export_disk_free (VarveExportDisk *disk);
 
+G_DEFINE_AUTOPTR_CLEANUP_FUNC (VarveExportDisk, varve_export_disk_free)
+
 /**
  * VarveExportState:
  * @VARVE_EXPORT_SERVING: its disks can be read
@@ -101,7 +103,7 @@ VARVE_API GType varve_export_state_get_type (void);
 
 /**
  * varve_exports_list:
- * @state_directory: (nullable): as for varve_run_set_state_directory()
+ * @state_directory: (type filename) (nullable): as for varve_run_set_state_directory()
  *
  * The sessions of this host.
  *
@@ -113,7 +115,7 @@ VARVE_API GPtrArray *varve_exports_list (const char *state_directory, GError **e
 
 /**
  * varve_exports_find:
- * @state_directory: (nullable): as for varve_run_set_state_directory()
+ * @state_directory: (type filename) (nullable): as for varve_run_set_state_directory()
  * @session: its id
  *
  * One session.
@@ -219,7 +221,7 @@ VARVE_API const char *varve_export_get_trouble (VarveExport *session);
 /**
  * varve_export_get_path:
  *
- * Returns: (transfer none): the file with varve_export_to_json().
+ * Returns: (type filename) (transfer none): the file with varve_export_to_json().
  *
  * Since: 0.1
  */
