@@ -196,6 +196,9 @@ bool
 varve_libvirt_attach (VarveDomain *domain, const VarveStart *start, VarveSnapshot **out,
                       GCancellable *cancellable, GError **error)
 {
-  *out = &varve_libvirt_snapshot_new (domain, start)->base;
+  VarveLibvirtSnapshot *snapshot = varve_libvirt_snapshot_new (domain, start);
+
+  snapshot->attached = true;
+  *out = &snapshot->base;
   return true;
 }
