@@ -137,6 +137,19 @@ uri_of (const VarveExportHost *host, const char *export)
   return g_strconcat (host->authority, name, socket ? "?socket=" : NULL, socket, NULL);
 }
 
+/* --- times ------------------------------------------------------------------------------------ */
+
+/* As if the instant were now. */
+static void
+set_times (VarveExportHost *host)
+{
+  VarveExportReport *report = host->report;
+
+  report->started = g_get_real_time () / G_USEC_PER_SEC;
+  report->expires = report->started + host->def->max_age;
+  host->deadline = g_get_monotonic_time () + (gint64)host->def->max_age * G_USEC_PER_SEC;
+}
+
 /* --- look ------------------------------------------------------------------------------------- */
 
 /* The one that was named may be one that libvirt has forgotten. */
@@ -322,6 +335,8 @@ begin_session (VarveExportHost *host, GCancellable *cancellable, GError **error)
                            source->quiesce_required, source->quiesce_timeout };
   bool frozen = false;
 
+  /* The domain may have been waited for. */
+  set_times (host);
   host->session =
       varve_session_begin (host->context->state, host->domain, host->start, make_record (host),
                            &quiesce, &host->report->pause_us, &frozen, weaker, cancellable, error);
@@ -427,14 +442,10 @@ varve_export_host_publish (VarveExportHost *host, GError **error)
 static void
 begin_report (VarveExportHost *host)
 {
-  VarveExportReport *report = varve_export_report_new (host->session_id);
-
-  host->report = report;
-  report->started = g_get_real_time () / G_USEC_PER_SEC;
-  report->expires = report->started + host->def->max_age;
-  host->deadline = g_get_monotonic_time () + (gint64)host->def->max_age * G_USEC_PER_SEC;
-  report->owner = g_strdup (host->owner);
-  report->trim = host->def->allow_trim;
+  host->report = varve_export_report_new (host->session_id);
+  host->report->owner = g_strdup (host->owner);
+  host->report->trim = host->def->allow_trim;
+  set_times (host);
 }
 
 static void

@@ -124,6 +124,23 @@ class Off(Sessions, machine.Case):
         action.set_credentials('/etc/pki/varve')
         self.assertIn("credentials='/etc/pki/varve'", job.to_xml())
 
+    def test_times_of_one_that_waited(self):
+        """It waits for a session that comes to its max-age; its own age counts from its instant."""
+        job, action = self.export_job()
+        action.set_max_age(3)
+        action.set_socket(os.path.join(self.directory, 'first'), 0o600, None)
+        before = int(time.time())
+        self.run_job(job)
+        job, action = self.export_job()
+        action.set_wait(60)
+        action.set_socket(os.path.join(self.directory, 'second'), 0o600, None)
+        self.run_job(job)
+        second = Varve.exports_list(self.state)[0]
+        self.addCleanup(self.end_left_over, second.get_session())
+        self.assertGreaterEqual(second.get_started(), before + 3)
+        self.assertEqual(second.get_expires() - second.get_started(), 600)
+        second.end(False, None)
+
     def test_host_that_was_killed(self):
         export = self.begin()
         hosts = subprocess.run(['pgrep', '-f', f'varve-export {self.state} {export.get_session()}'], check=True,
