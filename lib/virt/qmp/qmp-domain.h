@@ -6,7 +6,7 @@
  * Everything that a start makes in QEMU carries the session's id and the disk's place in the start,
  * so that whoever ends it finds it by asking QEMU alone:
  *
- *   varve-SESSION-s-N  node    scratch, a qcow2 of the disk's size
+ *   varve-SESSION-s-N  node    scratch, of the disk's size: raw for varve, qcow2 for foreign readers
  *   varve-SESSION-c-N  node    copy-before-write filter (a job's own, or put below the device by us)
  *   varve-SESSION-a-N  node    snapshot-access on the filter
  *   varve-SESSION-j-N  job     in the job strategies
@@ -14,6 +14,7 @@
  *   varve-SESSION-d-N  export  the scratch image: the witness, or the frozen view
  *   varve-SESSION-t-N  bitmap  disabled, on the disk's own node: what changed, frozen. Made for a full
  *                              backup, too: it tells which node is to go back below the device
+ *   varve-SESSION-w-N  bitmap  on scratch, where that is raw: what has been copied to it (the witness)
  *
  * A node's name has at most 31 bytes, which leaves three digits to N.
  */
@@ -57,7 +58,11 @@ typedef enum {
   VARVE_QMP_JOB,        /* blockdev-backup that knows no policy */
 } VarveQmpStrategy;
 
-/* One of "scaejt"; see above. (transfer full) */
+/* Unit of copying before a write, into scratch of any form. A TRIM of anything but whole ones makes QEMU older than 9.1
+ * abort. */
+#define VARVE_QMP_COPY_UNIT (64u << 10)
+
+/* One of "scaejdtw"; see above. (transfer full) */
 char *varve_qmp_name (const char *session, char kind, unsigned index);
 /* The place in the start of an object of that kind and session, or -1. */
 int varve_qmp_name_index (const char *name, const char *session, char kind);
@@ -109,8 +114,8 @@ bool varve_qmp_prepare (VarveQmpDomain *domain, const VarveStart *start,
                         GCancellable *cancellable, GError **error);
 
 /* Makes a scratch image that QEMU can open and nobody else can read. */
-bool varve_qmp_scratch_create (VarveQmpDomain *domain, const char *path, uint64_t size,
-                               GCancellable *cancellable, GError **error);
+bool varve_qmp_scratch_create (VarveQmpDomain *domain, const char *path, const char *format,
+                               uint64_t size, GCancellable *cancellable, GError **error);
 /* Gives a file or directory of ours to QEMU's user, where that is another. */
 bool varve_qmp_hand_over (VarveQmpDomain *domain, const char *path, GError **error);
 

@@ -6,9 +6,10 @@
  *
  *   guest resumed (if our start left it standing)
  *   ─▶ exports of the frozen views deleted, and seen gone
- *   ─▶ snapshot-access nodes ─▶ jobs cancelled, with them their filters
+ *   ─▶ snapshot-access nodes ─▶ scratch images flushed
+ *   ─▶ jobs cancelled, with them their filters
  *   ─▶ devices put back on their disks: the guest is clear of it all
- *   ─▶ scratch images flushed ─▶ their exports ─▶ filters, scratch nodes
+ *   ─▶ scratch images flushed again ─▶ their exports ─▶ filters, scratch nodes
  *   ─▶ frozen bitmaps ─▶ NBD server ─▶ files
  *
  * The exports go first and from QEMU's side: a reader gets an error from then on, and a server that
@@ -370,6 +371,7 @@ end_in_qemu (VarveQmpDomain *domain, const VarveStart *start, GCancellable *canc
          end_exports (domain, start, 'd', 'a', cancellable, error) &&
          varve_failpoint ("qmp-end-exports", error) &&
          delete_nodes (domain, start, 'a', cancellable, error) &&
+         varve_qmp_settle (domain, start, cancellable, error) &&
          end_jobs (domain, start, cancellable, error) &&
          put_drives_back (domain, start, cancellable, error) &&
          varve_failpoint ("qmp-end-switched", error) &&
