@@ -99,6 +99,13 @@ varve_export_action_set_quiesce (VarveExportAction *action, gboolean required, g
 }
 
 void
+varve_export_action_set_agent (VarveExportAction *action, const char *path)
+{
+  g_return_if_fail (VARVE_IS_EXPORT_ACTION (action));
+  varve_backup_action_set_agent (action->source, path);
+}
+
+void
 varve_export_action_set_wait (VarveExportAction *action, guint seconds)
 {
   g_return_if_fail (VARVE_IS_EXPORT_ACTION (action));

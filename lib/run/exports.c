@@ -282,6 +282,13 @@ varve_export_get_expires (VarveExport *session)
   return session->report->expires;
 }
 
+const char *
+varve_export_get_consistency (VarveExport *session)
+{
+  g_return_val_if_fail (VARVE_IS_EXPORT (session), NULL);
+  return session->report->consistency;
+}
+
 VarveExportState
 varve_export_get_state (VarveExport *session)
 {

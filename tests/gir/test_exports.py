@@ -54,6 +54,7 @@ class Sessions:
         self.assertEqual((export.get_domain(), export.get_owner(), export.get_since(), export.get_trouble()),
                          ('web01', 'x-acme', None, None))
         self.assertEqual(export.get_state(), Varve.ExportState.SERVING)
+        self.assertEqual(export.get_consistency(), self.consistency)
         self.assertLess(abs(export.get_started() - now), 60)
         self.assertEqual(export.get_expires() - export.get_started(), 600)
         self.assertTrue(all(isinstance(note, str) for note in export.get_notes()))
@@ -105,12 +106,17 @@ class Sessions:
 
 
 class Off(Sessions, machine.Case):
+    consistency = 'off'
 
     def test_calls_make_the_document(self):
         job, action = self.export_job('varve.other')
         action.set_name('vendor')
         action.add_disk('vdb', False)
         action.set_quiesce(True, 30)
+        action.set_agent('/run/web01.agent')
+        self.assertIn("<quiesce required='yes' timeout='30' agent='/run/web01.agent'/>", job.to_xml())
+        # It is for a bare QEMU.
+        action.set_agent(None)
         action.set_wait(60)
         action.set_listen('127.0.0.1', 10809)
         action.set_clear_text(True)
@@ -155,4 +161,4 @@ class Off(Sessions, machine.Case):
 
 
 class Running(Sessions, machine.RunningCase):
-    """Nothing more."""
+    consistency = 'crash'
