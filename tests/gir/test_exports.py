@@ -6,7 +6,7 @@ import os
 import subprocess
 import time
 
-from gi.repository import GLib, Varve
+from gi.repository import Gio, GLib, Varve
 
 import machine
 
@@ -129,6 +129,25 @@ class Off(Sessions, machine.Case):
         action.set_clear_text(False)
         action.set_credentials('/etc/pki/varve')
         self.assertIn("credentials='/etc/pki/varve'", job.to_xml())
+
+    def test_cancelled_when_it_stands(self):
+        """When the run returns, nothing of the session is left."""
+        job, action = self.export_job()
+        action.set_socket(os.path.join(self.directory, 'published'), 0o600, None)
+        cancellable = Gio.Cancellable()
+
+        def tell(event, data):
+            if event.type == Varve.EventType.EXPORT_READY:
+                cancellable.cancel()
+        execution = Varve.Run.new(job)
+        execution.set_state_directory(self.state)
+        execution.set_event_func(tell, None)
+        with self.assertRaises(GLib.Error) as raised:
+            execution.execute(cancellable)
+        self.assertTrue(raised.exception.matches(Gio.io_error_quark(), Gio.IOErrorEnum.CANCELLED))
+        self.assertEqual(Varve.Export.list(self.state), [])
+        self.assertEqual(self.checkpoints().list(None), [])
+        self.assertEqual(os.listdir(os.path.join(self.state, 'exports')), [])
 
     def test_times_of_one_that_waited(self):
         """It waits for a session that comes to its max-age; its own age counts from its instant."""
