@@ -136,6 +136,8 @@ typedef struct {
 
 VarveStartReport *varve_start_report_new (void);
 void varve_start_report_free (VarveStartReport *report);
+/* VARVE_ERROR_REFUSED with all refusals; true where there is none. */
+bool varve_start_report_allows (const VarveStartReport *report, GError **error);
 
 typedef struct {
   char *uri;

@@ -89,6 +89,11 @@ nothing_is_left ()
   holds assert_no_export_left && [ -z "$(find "$tmp/scratch" -mindepth 1)" ]
 }
 
+no_record_is_left ()
+{
+  [ -z "$(find "$VARVE_STATE_DIR/sessions" -name '*.session')" ]
+}
+
 # assert_as_before: the reader was told by the loss of its connection.
 assert_as_before ()
 {
@@ -214,7 +219,10 @@ else
   kill_qemu
 fi
 wait_for $((bound + 10)) "the session to be broken" is_broken
+# The host is there to say so, also when its guard has ended what it could not.
+wait_for "$bound" "the end of the session's record" no_record_is_left
+is_broken
 expect_status 5 varve export end "$session" --keep-checkpoint
 wait_for "$bound" "the reader to lose its connection" reader_is_gone
-wait_for "$bound" "the guard to end what the host could not" nothing_is_left
+wait_for "$bound" "the end of the host" nothing_is_left
 echo "QEMU killed: as it should be"
