@@ -147,14 +147,13 @@ qmp ()
   "$shell_dir/qmp.py" "$qmp_test" "$@"
 }
 
-# hmp LINE...: commands of the human monitor, of bare QEMU or of libvirt's.
+# hmp LINE...: commands of the human monitor, of bare QEMU or of libvirt's (there they have no single quotes).
 hmp ()
 {
-  local line
+  local commands
   if [ "$monitor" = libvirt ]; then
-    for line; do
-      virsh qemu-monitor-command --hmp "$domain" "$line"
-    done
+    printf -v commands "qemu-monitor-command --hmp $domain '%s'; " "$@"
+    virsh "$commands"
   else
     "$shell_dir/qmp.py" "$qmp_test" --hmp "$@"
   fi
