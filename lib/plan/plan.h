@@ -8,6 +8,9 @@
  *   rescan       reads everything, stores only what differs from a backup that the store holds
  *   full         reads and stores everything: the last resort
  *   skip         not backed up
+ *
+ * A push knows no rescan, as nobody compares: such a disk is full, and so is one that has grown, of which the bitmap does not
+ * tell what came with the new part.
  */
 #pragma once
 
@@ -38,6 +41,7 @@ typedef struct {
   GPtrArray *include;      /* of char*: only these; empty: all that can be */
   GPtrArray *exclude;      /* of char* */
   unsigned max_chain;      /* links */
+  bool push;               /* QEMU writes the layers */
   VarveBaseCheckFunc check_base;
   gpointer check_data;
 } VarvePlanInput;

@@ -80,6 +80,7 @@ static const Flag session_flags[] = {
   { "was-running", G_STRUCT_OFFSET (VarveRecord, was_running) },
   { "frozen", G_STRUCT_OFFSET (VarveRecord, frozen) },
   { "kept", G_STRUCT_OFFSET (VarveRecord, kept) },
+  { "push", G_STRUCT_OFFSET (VarveRecord, push) },
   { NULL },
 };
 

@@ -53,6 +53,7 @@ typedef struct {
   bool was_running;  /* before the start */
   bool frozen;       /* file systems were frozen by us, or may be yet: thaw */
   bool kept;         /* the checkpoint is committed */
+  bool push;         /* QEMU writes the backup itself */
   int64_t started;   /* unix seconds */
   GPtrArray *disks;  /* of VarveRecordDisk */
   GPtrArray *images; /* of VarveRecordImage: how a stopped domain was opened */

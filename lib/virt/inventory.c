@@ -135,6 +135,7 @@ start_disk_free (gpointer data)
   g_free (disk->since);
   g_clear_pointer (&disk->since_also, g_ptr_array_unref);
   g_free (disk->scratch);
+  g_free (disk->target);
   g_free (disk);
 }
 
@@ -157,6 +158,8 @@ varve_start_copy (const VarveStart *start)
   copy->checkpoint = g_strdup (start->checkpoint);
   copy->description = g_strdup (start->description);
   copy->directory = g_strdup (start->directory);
+  copy->push = start->push;
+  copy->speed = start->speed;
   copy->policy = start->policy;
   for (guint i = 0; i < start->disks->len; i++) {
     const VarveStartDisk *from = g_ptr_array_index (start->disks, i);
@@ -168,6 +171,7 @@ varve_start_copy (const VarveStart *start)
     to->checkpoint = from->checkpoint;
     to->transient = from->transient;
     to->scratch = g_strdup (from->scratch);
+    to->target = g_strdup (from->target);
   }
   return copy;
 }

@@ -11,6 +11,7 @@
 #include <gio/gio.h>
 
 #include "qemu/qemu-img.h"
+#include "util/varve-error.h"
 
 typedef enum {
   VARVE_DOMAIN_OFF,
@@ -94,6 +95,10 @@ typedef struct {
   bool checkpoint; /* add the start's checkpoint to this disk */
   bool transient;  /* … as a bitmap that is not stored (raw disks) */
   char *scratch;   /* path of the scratch image, not yet existing; NULL: the driver needs none */
+  char *
+      target; /* push: path of an empty qcow2 image of the disk's size that QEMU writes, alone, without what it is
+                    * linked to; it was made beforehand, and stays when the session has ended. NULL: not to be written,
+                    * as in a start that was put together from a record */
 } VarveStartDisk;
 
 /* One instant over several disks. All names are chosen by the caller, so that the session record is
@@ -103,6 +108,10 @@ typedef struct {
   char *checkpoint;  /* name of the new bitmaps; NULL: none */
   char *description; /* for libvirt's checkpoint metadata; may be NULL */
   char *directory;   /* private, for sockets, as the hypervisor sees it; exists */
+  bool
+      push; /* the snapshot is no frozen view to read: QEMU itself writes each disk to its target. A disk with `since`
+              * is written where that bitmap is dirty, any other in full */
+  uint64_t speed; /* push: bytes per second over all disks at most; 0: no limit */
   VarveGuardPolicy policy;
   GPtrArray *disks; /* of VarveStartDisk */
 } VarveStart;
@@ -145,9 +154,16 @@ typedef enum {
   VARVE_SNAPSHOT_GONE
 } VarveSnapshotState;
 
+/* How far the push of one disk is. */
+typedef struct {
+  uint64_t done, total; /* bytes; both may grow */
+  bool ready;           /* all of it is in the target; what is left is `finish` */
+} VarvePushProgress;
+
 typedef struct {
   VarveSnapshotState state;
-  char *why;             /* when not alive */
+  VarveError code; /* when not alive: how that is to be told; VARVE_ERROR_SOURCE_LOST mostly */
+  char *why;       /* when not alive */
   uint64_t scratch_used; /* bytes; 0 where it cannot be told */
   bool guest_paused;     /* by an I/O error, after our start */
 } VarveSnapshotStatus;
