@@ -20,6 +20,7 @@ typedef struct {
   char **exclude;
   char **images;
   gboolean quiesce;
+  gboolean no_verify;
   gboolean print_xml;
   int wait;
 } Options;
@@ -48,7 +49,10 @@ parse (Cli *cli, int *argc, char ***argv, Options *o, GError **error)
     { "connect", 'c', 0, G_OPTION_ARG_STRING, &o->uri,
       "qemu:///system (default), qmp+unix:///SOCKET, or image:", "URI" },
     { "to", 0, 0, G_OPTION_ARG_STRING, &o->store, "where backups are kept: images:DIR", "STORE" },
-    { "mode", 0, 0, G_OPTION_ARG_STRING, &o->mode, "pull (the only one so far)", "MODE" },
+    { "mode", 0, 0, G_OPTION_ARG_STRING, &o->mode,
+      "pull (default), or push: QEMU writes the backup itself", "MODE" },
+    { "no-verify", 0, 0, G_OPTION_ARG_NONE, &o->no_verify, "push: do not read back what QEMU wrote",
+      NULL },
     { "incremental", 0, 0, G_OPTION_ARG_STRING, &o->incremental,
       "auto (default), never, or a checkpoint", "WHAT" },
     { "owner", 0, 0, G_OPTION_ARG_STRING, &o->owner, "whose checkpoints are used (default: varve)",
@@ -106,6 +110,9 @@ fill (VarveBackupAction *action, const Options *o, GError **error)
     return cli_usage (error, "--wait must not be negative.");
   if (o->owner)
     varve_backup_action_set_owner (action, o->owner);
+  if (o->mode)
+    varve_backup_action_set_mode (action, o->mode);
+  varve_backup_action_set_verify (action, !o->no_verify);
   if (o->incremental)
     varve_backup_action_set_incremental (action, o->incremental);
   if (o->uuid)
@@ -129,8 +136,6 @@ cli_backup (Cli *cli, int argc, char **argv, GError **error)
     return false;
   if (argc != 2 || o.store == NULL)
     return cli_usage (error, "Name one domain, and a store by --to images:DIR.");
-  if (o.mode && strcmp (o.mode, "pull") != 0)
-    return cli_usage (error, "There is no mode '%s': 'pull' is the only one so far.", o.mode);
   store = cli_store (o.store);
   job = varve_job_new ("varve");
   action = varve_job_add_backup (job, argv[1], o.uri ? o.uri : "qemu:///system", store);

@@ -100,6 +100,20 @@ varve_backup_action_set_incremental (VarveBackupAction *action, const char *incr
   replace (&action->def->incremental, incremental ? incremental : "auto");
 }
 
+void
+varve_backup_action_set_mode (VarveBackupAction *action, const char *mode)
+{
+  g_return_if_fail (VARVE_IS_BACKUP_ACTION (action));
+  replace (&action->def->mode, mode ? mode : "pull");
+}
+
+void
+varve_backup_action_set_verify (VarveBackupAction *action, gboolean verify)
+{
+  g_return_if_fail (VARVE_IS_BACKUP_ACTION (action));
+  action->def->verify = verify;
+}
+
 /* Whether some disk was named to be backed up, so that the others are not. */
 static bool
 is_narrowed (VarveBackupAction *self)

@@ -23,6 +23,8 @@ varve_backup_def_new (void)
   VarveBackupDef *def = g_new0 (VarveBackupDef, 1);
 
   def->disks = varve_backup_disks_new ();
+  def->mode = g_strdup ("pull");
+  def->verify = true;
   def->incremental = g_strdup ("auto");
   def->quiesce_timeout = VARVE_JOB_QUIESCE_TIMEOUT;
   def->write_timeout = VARVE_JOB_WRITE_TIMEOUT;
@@ -43,6 +45,7 @@ varve_backup_def_free (VarveBackupDef *def)
   g_free (def->owner);
   g_free (def->store);
   g_ptr_array_unref (def->disks);
+  g_free (def->mode);
   g_free (def->incremental);
   g_free (def->scratch_directory);
   g_free (def);
@@ -64,11 +67,10 @@ parse_domain (VarveXml *xml, const xmlNode *node, VarveBackupDef *def)
 static void
 parse_mode (VarveXml *xml, const xmlNode *node, VarveBackupDef *def)
 {
-  g_autofree char *mode = varve_xml_text (node);
-
-  varve_xml_shape (xml, node, "", NULL);
-  if (!g_str_equal (mode, "pull"))
-    varve_xml_problem (xml, node, "The mode is '%s': only 'pull' exists in this version.", mode);
+  varve_xml_shape (xml, node, "verify?", NULL);
+  g_free (def->mode);
+  def->mode = varve_xml_text (node);
+  def->verify = varve_xml_yes_no (xml, node, "verify", true);
 }
 
 static void
@@ -206,6 +208,11 @@ varve_backup_def_check (const VarveBackupDef *def, const VarveJobChecker *checke
         "hypervisor knows it. Remove it.");
 
   varve_backup_disks_check (def, checker);
+  varve_job_check_word (checker, "mode", "The mode", def->mode, "pull push");
+  if (!def->verify && g_strcmp0 (def->mode, "push") != 0)
+    varve_job_complain (checker, "mode",
+                        "The mode says not to verify, which is for 'push' only: what varve reads "
+                        "itself always has sums.");
   varve_job_check_value (checker, "incremental", VARVE_JOB_VALUE_CHECKPOINT, "The incremental",
                          def->incremental);
   varve_job_check_range (checker, "quiesce", "The quiesce timeout", def->quiesce_timeout, 1,
@@ -235,6 +242,16 @@ format_domain (const VarveBackupDef *def, GString *out)
   g_string_append_c (out, '>');
   varve_xml_append_text (out, def->domain);
   g_string_append (out, "</domain>\n");
+}
+
+static void
+format_mode (const VarveBackupDef *def, GString *out)
+{
+  if (g_str_equal (def->mode, "pull"))
+    return;
+  g_string_append (out, "    <mode");
+  varve_xml_append_attribute (out, "verify", def->verify ? NULL : "no");
+  g_string_append_printf (out, ">%s</mode>\n", def->mode);
 }
 
 static void
@@ -292,6 +309,7 @@ varve_backup_def_format (const VarveBackupDef *def, GString *out)
   g_string_append (out, ">\n");
   format_domain (def, out);
   varve_backup_disks_format (def, out);
+  format_mode (def, out);
   if (!g_str_equal (def->incremental, "auto")) {
     g_string_append (out, "    <incremental>");
     varve_xml_append_text (out, def->incremental);

@@ -27,6 +27,8 @@ typedef struct {
   char *owner;       /* label, or NULL: the job's name */
   char *store;       /* STORE string: "images:/srv/backup" */
   GPtrArray *disks;  /* of VarveJobDisk; empty: all */
+  char *mode;        /* "pull", "push" */
+  bool verify;       /* <mode verify=>: a push reads back what QEMU wrote */
   char *incremental; /* "auto", "never", or a checkpoint */
   bool quiesce;      /* asked for */
   bool quiesce_required;

@@ -193,6 +193,26 @@ VARVE_API void varve_backup_action_set_uuid (VarveBackupAction *action, const ch
 VARVE_API void varve_backup_action_set_owner (VarveBackupAction *action, const char *owner);
 
 /**
+ * varve_backup_action_set_mode:
+ * @mode: (nullable): "pull" (so also for %NULL): the disks are read from QEMU; "push": QEMU writes the backup
+ *
+ * Who copies.
+ *
+ * Since: 0.1
+ */
+VARVE_API void varve_backup_action_set_mode (VarveBackupAction *action, const char *mode);
+
+/**
+ * varve_backup_action_set_verify:
+ * @verify: whether a push reads back what QEMU wrote, to write its sums; %TRUE by default
+ *
+ * What was not read back cannot be verified later, and no rescan compares with it.
+ *
+ * Since: 0.1
+ */
+VARVE_API void varve_backup_action_set_verify (VarveBackupAction *action, gboolean verify);
+
+/**
  * varve_backup_action_set_incremental:
  * @incremental: (nullable): "auto" (so also for %NULL), "never", or the name of a checkpoint
  *

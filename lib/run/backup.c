@@ -110,6 +110,12 @@ look (VarveBackupRun *run, const char *session, GCancellable *cancellable, GErro
                                  cancellable, error);
 }
 
+static bool
+is_push (const VarveBackupDef *def)
+{
+  return g_str_equal (def->mode, "push");
+}
+
 /* --- plan ------------------------------------------------------------------------------------- */
 
 static char *
@@ -140,6 +146,7 @@ make_plan (VarveBackupRun *run, GError **error)
     .include = include,
     .exclude = exclude,
     .max_chain = run->def->max_chain,
+    .push = is_push (run->def),
     .check_base = check_base,
     .check_data = run->store,
   };
@@ -233,7 +240,8 @@ check_start (VarveBackupRun *run, GCancellable *cancellable, GError **error)
   g_autoptr (VarveStartReport) report = NULL;
   g_autofree char *directory = scratch_directory (run);
 
-  varve_scratch_plan (run->start, directory);
+  if (!run->start->push)
+    varve_scratch_plan (run->start, directory);
   if (!varve_domain_check (run->domain, run->start, &report, cancellable, error) ||
       !refuse (report, error))
     return false;
@@ -307,11 +315,14 @@ prepare (VarveBackupRun *run, const char *session, GCancellable *cancellable, GE
     .scratch_limit = run->def->scratch_limit,
     .pause = run->def->pause_never ? VARVE_PAUSE_NEVER : VARVE_PAUSE_BRIEF,
   };
+  run->start->push = is_push (run->def);
+  run->start->speed = run->def->speed;
   fill_start (run);
   return check_start (run, cancellable, error) &&
          run->store->ops->begin (run->store, manifest->domain, manifest->uuid, id, &run->write,
                                  cancellable, error) &&
-         add_domain_xml (run, cancellable, error);
+         add_domain_xml (run, cancellable, error) &&
+         (!run->start->push || varve_backup_push_prepare (run, cancellable, error));
 }
 
 /* --- session ---------------------------------------------------------------------------------- */
@@ -368,8 +379,8 @@ begin_session (VarveBackupRun *run, GCancellable *cancellable, GError **error)
 
 /* --- copy, commit ----------------------------------------------------------------------------- */
 
-static const VarvePlanDisk *
-plan_of (VarveBackupRun *run, const char *disk)
+const VarvePlanDisk *
+varve_backup_plan_of (VarveBackupRun *run, const char *disk)
 {
   for (guint i = 0; i < run->plans->len; i++) {
     const VarvePlanDisk *plan = g_ptr_array_index (run->plans, i);
@@ -380,24 +391,31 @@ plan_of (VarveBackupRun *run, const char *disk)
   g_return_val_if_reached (NULL);
 }
 
+static void
+tell_disk_done (VarveBackupRun *run, const VarveManifestDisk *disk)
+{
+  emit (run, (VarveEvent){ .type = VARVE_EVENT_DISK_DONE,
+                           .disk = disk->name,
+                           .decision = disk->decision,
+                           .text = disk->reason,
+                           .done = disk->read,
+                           .total = disk->size,
+                           .stored = disk->stored });
+}
+
 static bool
 copy_disks (VarveBackupRun *run, GCancellable *cancellable, GError **error)
 {
   for (guint i = 0; i < run->manifest->disks->len; i++) {
     VarveManifestDisk *disk = g_ptr_array_index (run->manifest->disks, i);
 
-    if (!varve_backup_copy_disk (run, plan_of (run, disk->name), disk, cancellable, error)) {
+    if (!varve_backup_copy_disk (run, varve_backup_plan_of (run, disk->name), disk, cancellable,
+                                 error)) {
       varve_session_explain (run->session, error);
       varve_scratch_explain (run->start, error);
       return varve_prefix (error, "Disk '%s' of domain '%s'", disk->name, run->domain->name);
     }
-    emit (run, (VarveEvent){ .type = VARVE_EVENT_DISK_DONE,
-                             .disk = disk->name,
-                             .decision = disk->decision,
-                             .text = disk->reason,
-                             .done = disk->read,
-                             .total = disk->size,
-                             .stored = disk->stored });
+    tell_disk_done (run, disk);
   }
   return true;
 }
@@ -414,6 +432,21 @@ finish_session (VarveBackupRun *run, GCancellable *cancellable, GError **error)
   return ok;
 }
 
+/* What QEMU wrote has been seen by nobody before it is read back. */
+static bool
+finish_disk (VarveBackupRun *run, VarveManifestDisk *disk, GCancellable *cancellable,
+             GError **error)
+{
+  const VarveStoreOps *ops = run->store->ops;
+
+  if (!run->start->push)
+    return ops->finish_disk (run->write, disk, cancellable, error);
+  if (!ops->adopt_disk (run->write, disk, run->def->verify, NULL, NULL, cancellable, error))
+    return false;
+  tell_disk_done (run, disk);
+  return true;
+}
+
 static bool
 commit (VarveBackupRun *run, GCancellable *cancellable, GError **error)
 {
@@ -423,9 +456,9 @@ commit (VarveBackupRun *run, GCancellable *cancellable, GError **error)
   for (guint i = 0; i < manifest->disks->len; i++) {
     VarveManifestDisk *disk = g_ptr_array_index (manifest->disks, i);
 
-    if (!ops->finish_disk (run->write, disk, cancellable, error))
+    if (!finish_disk (run, disk, cancellable, error))
       return false;
-    if (plan_of (run, disk->name)->flatten && disk->base &&
+    if (varve_backup_plan_of (run, disk->name)->flatten && disk->base &&
         !ops->flatten_disk (run->write, disk, NULL, NULL, cancellable, error))
       return varve_prefix (error, "The chain of disk '%s' could not be made into a full layer",
                            disk->name);
@@ -460,8 +493,9 @@ varve_run_backup (const VarveRunContext *context, const VarveBackupDef *def,
   if (!look (&run, session, cancellable, error) || !make_plan (&run, error) ||
       !varve_backup_remove_stale (&run, cancellable, error) ||
       !prepare (&run, session, cancellable, error) || !begin_session (&run, cancellable, error) ||
-      !copy_disks (&run, cancellable, error) || !finish_session (&run, cancellable, error) ||
-      !commit (&run, cancellable, error))
+      !(run.start->push ? varve_backup_push_wait (&run, cancellable, error)
+                        : copy_disks (&run, cancellable, error)) ||
+      !finish_session (&run, cancellable, error) || !commit (&run, cancellable, error))
     return false;
   keep (&run);
   emit (&run, (VarveEvent){ .type = VARVE_EVENT_RUN_DONE });

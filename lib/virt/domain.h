@@ -48,8 +48,9 @@ typedef struct {
                     GError **);
   bool (*poll) (VarveSnapshot *, VarveSnapshotStatus *out, GCancellable *, GError **);
   /* Of a push, which a driver without this op cannot do: how far each disk is, of VarvePushProgress in the order of the
-   * start. A disk that failed is an error, which names it: VARVE_ERROR_NO_SPACE where the target is full, else
-   * VARVE_ERROR_STORE_UNREACHABLE; what the others are at does not matter then. */
+   * start. A disk that failed is an error, which names it, and what the others are at does not matter then:
+   * VARVE_ERROR_NO_SPACE where the target is full, VARVE_ERROR_STORE_UNREACHABLE where it fails otherwise,
+   * VARVE_ERROR_SOURCE_READ, VARVE_ERROR_SOURCE_LOST. */
   bool (*progress) (VarveSnapshot *, GArray **out, GCancellable *, GError **);
   /* Of a push that runs: as in VarveStart, shared by the disks that are not ready. */
   bool (*set_speed) (VarveSnapshot *, uint64_t bytes_per_second, GCancellable *, GError **);

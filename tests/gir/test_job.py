@@ -28,6 +28,8 @@ class Job(machine.Case):
         action.set_name('web')
         action.set_owner('night')
         action.set_incremental('never')
+        action.set_mode('push')
+        action.set_verify(False)
         action.add_disk('vdb', False)
         action.set_quiesce(True, 30)
         action.set_speed(50 * machine.MIB)
@@ -45,7 +47,7 @@ class Job(machine.Case):
                          [Varve.BackupAction, Varve.BackupAction, Varve.RestoreAction])
 
         text = job.to_xml()
-        for part in ("name='web'", "owner='night'", '<incremental>never</incremental>', machine.UUID,
+        for part in ("name='web'", "owner='night'", '<incremental>never</incremental>', "<mode verify='no'>push</mode>", machine.UUID,
                      "file='/srv/vda.qcow2'", "timeout='30'", "name='proof'", 'web01@latest', '/srv/vda.raw'):
             self.assertIn(part, text)
         self.assertEqual(Varve.Job.parse(text.encode(), 'calls').to_xml(), text)
@@ -65,7 +67,8 @@ class Job(machine.Case):
     def test_none_takes_back(self):
         job, action = self.backup_job()
         before = job.to_xml()
-        for setter, value in ((action.set_name, 'web'), (action.set_owner, 'night'), (action.set_incremental, 'never')):
+        for setter, value in ((action.set_name, 'web'), (action.set_owner, 'night'), (action.set_incremental, 'never'),
+                              (action.set_mode, 'push')):
             setter(value)
             self.assertNotEqual(job.to_xml(), before)
             setter(None)

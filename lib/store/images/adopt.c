@@ -61,6 +61,8 @@ take_over (const char *path, VarveManifestDisk *disk, GError **error)
                        "'%s', which QEMU has written, cannot be made durable", path);
   close (fd);
   disk->file_size = (uint64_t)st.st_size;
+  /* The best guess, unless it is read. */
+  disk->stored = disk->file_size;
   return ok;
 }
 
@@ -138,5 +140,5 @@ varve_images_adopt_disk (VarveStoreWrite *owned, VarveManifestDisk *disk, bool r
       (read_back && !write_sums (write, path, disk, tick, tick_data, cancellable, error)))
     return varve_prefix (error, "The image that QEMU wrote for disk '%s' cannot be taken over",
                          disk->name);
-  return varve_failpoint ("store-disk-adopted", error);
+  return varve_failpoint ("push-adopted", error);
 }

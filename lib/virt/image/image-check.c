@@ -71,7 +71,7 @@ varve_image_domain_check (VarveDomain *base, const VarveStart *start, VarveStart
                      cancellable, error))
       return false;
   }
-  report->strategy = g_strdup ("image");
+  report->strategy = g_strdup (start->push ? "image-push" : "image");
   *out = g_steal_pointer (&report);
   return true;
 }

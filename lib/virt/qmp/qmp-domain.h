@@ -9,9 +9,10 @@
  *   varve-SESSION-s-N  node    scratch, a qcow2 of the disk's size
  *   varve-SESSION-c-N  node    copy-before-write filter (a job's own, or put below the device by us)
  *   varve-SESSION-a-N  node    snapshot-access on the filter: what is exported
- *   varve-SESSION-j-N  job     in the job strategies
+ *   varve-SESSION-j-N  job     in the job strategies, and of a push
  *   varve-SESSION-e-N  export  the frozen view, under the disk's name
  *   varve-SESSION-d-N  export  the scratch image, under its node's name: what has been copied
+ *   varve-SESSION-p-N  node    target of a push
  *   varve-SESSION-t-N  bitmap  disabled, on the disk's own node: what changed, frozen. Made for a full
  *                              backup, too: it tells which node is to go back below the device
  *
@@ -24,6 +25,7 @@
 #include "qemu/qmp.h"
 #include "qemu/schema.h"
 #include "virt/domain.h"
+#include "virt/qmp/qmp-names.h"
 
 typedef struct {
   VarveDomain base;
@@ -54,12 +56,9 @@ typedef enum {
                          */
   VARVE_QMP_FILTER,     /* filters put below the devices while the guest stands still */
   VARVE_QMP_JOB,        /* blockdev-backup that knows no policy */
+  VARVE_QMP_PUSH,       /* blockdev-backup to the target itself */
 } VarveQmpStrategy;
 
-/* One of "scaejt"; see above. (transfer full) */
-char *varve_qmp_name (const char *session, char kind, unsigned index);
-/* The place in the start of an object of that kind and session, or -1. */
-int varve_qmp_name_index (const char *name, const char *session, char kind);
 /* The socket of QEMU's NBD server for a start. (transfer full) */
 char *varve_qmp_socket (const VarveStart *start);
 
@@ -106,6 +105,8 @@ bool varve_qmp_prepare (VarveQmpDomain *domain, const VarveStart *start,
 /* Makes a scratch image that QEMU can open and nobody else can read. */
 bool varve_qmp_scratch_create (VarveQmpDomain *domain, const char *path, uint64_t size,
                                GCancellable *cancellable, GError **error);
+/* Whether QEMU's user may do with our files what we may. */
+bool varve_qmp_can_read_ours (const VarveQmpDomain *domain);
 /* Gives a file or directory of ours to QEMU's user, where that is another. */
 bool varve_qmp_hand_over (VarveQmpDomain *domain, const char *path, GError **error);
 
@@ -117,6 +118,10 @@ bool varve_qmp_endpoint (VarveSnapshot *snapshot, const char *disk, VarveEndpoin
                          GCancellable *cancellable, GError **error);
 bool varve_qmp_poll (VarveSnapshot *snapshot, VarveSnapshotStatus *out, GCancellable *cancellable,
                      GError **error);
+bool varve_qmp_progress (VarveSnapshot *snapshot, GArray **out, GCancellable *cancellable,
+                         GError **error);
+bool varve_qmp_set_speed (VarveSnapshot *snapshot, uint64_t speed, GCancellable *cancellable,
+                          GError **error);
 bool varve_qmp_finish (VarveSnapshot *snapshot, GCancellable *cancellable, GError **error);
 bool varve_qmp_end (VarveSnapshot *snapshot, bool start_was_cut, GCancellable *cancellable,
                     GError **error);
@@ -129,6 +134,7 @@ bool varve_qmp_settle (VarveQmpDomain *domain, const VarveStart *start, GCancell
 /* Resumes the guest where @was_stopped, and takes down what of @start is in QEMU. */
 bool varve_qmp_take_down (VarveQmpDomain *domain, const VarveStart *start, bool was_stopped,
                           GCancellable *cancellable, GError **error);
+
 void varve_qmp_snapshot_free (VarveSnapshot *snapshot);
 
 /* Where QEMU has gone, these go by the images that the address names. */

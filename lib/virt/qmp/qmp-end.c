@@ -8,7 +8,7 @@
  *   ─▶ exports of the frozen views deleted, and seen gone
  *   ─▶ snapshot-access nodes ─▶ jobs cancelled, with them their filters
  *   ─▶ devices put back on their disks: the guest is clear of it all
- *   ─▶ scratch images flushed ─▶ their exports ─▶ filters, scratch nodes
+ *   ─▶ scratch images flushed ─▶ their exports ─▶ filters, scratch nodes, targets of a push
  *   ─▶ frozen bitmaps ─▶ NBD server ─▶ files
  *
  * The exports go first and from QEMU's side: a reader gets an error from then on, and a server that
@@ -232,10 +232,11 @@ end_jobs (VarveQmpDomain *domain, const VarveStart *start, GCancellable *cancell
     if (left == 0)
       return true;
     if (g_get_monotonic_time () > deadline)
-      return varve_throw (error, VARVE_ERROR_BUSY,
-                          "%u backup jobs of session %s in the QEMU of domain '%s' do not end: see "
-                          "whether its scratch storage hangs, then run varve recover.",
-                          left, start->session, domain->base.name);
+      return varve_throw (
+          error, VARVE_ERROR_BUSY,
+          "%u backup jobs of session %s in the QEMU of domain '%s' do not end: see "
+          "whether the storage of its scratch or its target hangs, then run varve recover.",
+          left, start->session, domain->base.name);
     g_autoptr (JsonObject) event =
         varve_qmp_wait_event (domain->qmp, is_job_change, NULL, EVENT_WAIT_MS, cancellable, &local);
     if (local) {
@@ -366,6 +367,7 @@ end_in_qemu (VarveQmpDomain *domain, const VarveStart *start, GCancellable *canc
          end_exports (domain, start, 'd', cancellable, error) &&
          delete_nodes (domain, start, 'c', cancellable, error) &&
          delete_nodes (domain, start, 's', cancellable, error) &&
+         delete_nodes (domain, start, 'p', cancellable, error) &&
          varve_failpoint ("qmp-end-nodes", error) &&
          remove_frozen (domain, start, cancellable, error) &&
          varve_failpoint ("qmp-end-bitmaps", error) &&

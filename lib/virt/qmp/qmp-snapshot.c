@@ -12,6 +12,13 @@
 
 #include "qemu/json-get.h"
 #include "util/error.h"
+#include "virt/qemu-push.h"
+
+char *
+varve_qmp_socket (const VarveStart *start)
+{
+  return g_build_filename (start->directory, "nbd.sock", NULL);
+}
 
 bool
 varve_qmp_attach (VarveDomain *base, const VarveStart *start, VarveSnapshot **out,
@@ -185,6 +192,18 @@ look (VarveQmpDomain *domain, const VarveStart *start, VarveSnapshotStatus *out,
   return true;
 }
 
+static bool
+look_push (VarveQmpDomain *domain, const VarveStart *start, VarveSnapshotStatus *out,
+           GCancellable *cancellable, GError **error)
+{
+  g_autofree char *status = varve_qmp_domain_status (domain, cancellable, error);
+
+  if (!status)
+    return false;
+  out->guest_paused = g_str_equal (status, "io-error");
+  return varve_qemu_push_poll (domain->qmp, start, out, cancellable, error);
+}
+
 bool
 varve_qmp_poll (VarveSnapshot *snapshot, VarveSnapshotStatus *out, GCancellable *cancellable,
                 GError **error)
@@ -196,10 +215,31 @@ varve_qmp_poll (VarveSnapshot *snapshot, VarveSnapshotStatus *out, GCancellable 
   if (!varve_qmp_domain_revive (domain, &gone, error))
     return false;
   if (!gone)
-    return look (domain, snapshot->start, out, cancellable, error);
+    return snapshot->start->push ? look_push (domain, snapshot->start, out, cancellable, error)
+                                 : look (domain, snapshot->start, out, cancellable, error);
   out->state = VARVE_SNAPSHOT_GONE;
   out->why = g_strdup ("its QEMU has exited");
   return true;
+}
+
+static VarveQmp *
+qmp_of (const VarveSnapshot *snapshot)
+{
+  return ((VarveQmpDomain *)snapshot->domain)->qmp;
+}
+
+bool
+varve_qmp_progress (VarveSnapshot *snapshot, GArray **out, GCancellable *cancellable,
+                    GError **error)
+{
+  return varve_qemu_push_progress (qmp_of (snapshot), snapshot->start, out, cancellable, error);
+}
+
+bool
+varve_qmp_set_speed (VarveSnapshot *snapshot, uint64_t speed, GCancellable *cancellable,
+                     GError **error)
+{
+  return varve_qemu_push_set_speed (qmp_of (snapshot), snapshot->start, speed, cancellable, error);
 }
 
 bool
@@ -207,6 +247,8 @@ varve_qmp_finish (VarveSnapshot *snapshot, GCancellable *cancellable, GError **e
 {
   g_auto (VarveSnapshotStatus) status = { 0 };
 
+  if (snapshot->start->push)
+    return varve_qemu_push_finish (qmp_of (snapshot), snapshot->start, cancellable, error);
   if (!varve_qmp_poll (snapshot, &status, cancellable, error))
     return false;
   if (status.state == VARVE_SNAPSHOT_ALIVE)

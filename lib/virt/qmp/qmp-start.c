@@ -22,6 +22,7 @@
 #include "util/error.h"
 #include "util/failpoint.h"
 #include "virt/qemu-bitmaps.h"
+#include "virt/qemu-push.h"
 
 typedef struct {
   VarveQmpDomain *domain;
@@ -183,6 +184,26 @@ backup_job (const Starting *starting, guint i)
   return varve_qmp_args ("{'type':'blockdev-backup','data':%o}", data);
 }
 
+static JsonObject *
+push_job (const Starting *starting, guint i)
+{
+  g_autofree char *frozen = name_at (starting, 't', i);
+  g_autofree char *filter = name_at (starting, 'c', i);
+  JsonObject *data = varve_qemu_push_job (starting->start, i, disk_at (starting, i)->node, frozen);
+
+  json_object_set_string_member (data, "filter-node-name", filter);
+  if (varve_qmp_schema_has_argument (starting->domain->schema, "blockdev-backup", NULL,
+                                     "on-cbw-error"))
+    json_object_set_string_member (data, "on-cbw-error", "break-snapshot");
+  return varve_qmp_args ("{'type':'blockdev-backup','data':%o}", data);
+}
+
+static JsonObject *
+job_action (const Starting *starting, guint i)
+{
+  return starting->strategy == VARVE_QMP_PUSH ? push_job (starting, i) : backup_job (starting, i);
+}
+
 /* No "properties": grouped completion is refused next to bitmap actions. */
 static bool
 transact (Starting *starting, GError **error)
@@ -193,7 +214,7 @@ transact (Starting *starting, GError **error)
   for (guint i = 0; i < starting->disks->len; i++)
     add_bitmap_actions (starting, i, actions);
   for (guint i = 0; i < starting->disks->len && starting->strategy != VARVE_QMP_FILTER; i++)
-    json_array_add_object_element (actions, backup_job (starting, i));
+    json_array_add_object_element (actions, job_action (starting, i));
   if (!varve_qemu_transact (starting->domain->qmp, actions, &local)) {
     /* Refused is not done; where the answer was lost it may have been. */
     starting->committed = !varve_qmp_error_class (local);
@@ -300,6 +321,17 @@ export_disk (const Starting *starting, guint i, GCancellable *cancellable, GErro
 }
 
 static bool
+push_steps (Starting *starting, GCancellable *cancellable, GError **error)
+{
+  for (guint i = 0; i < starting->disks->len; i++) {
+    if (!varve_qemu_push_open (starting->domain->qmp, starting->start, i, cancellable, error))
+      return varve_prefix (error, "Disk '%s'", wanted_at (starting, i)->disk);
+  }
+  return varve_failpoint ("push-opened", error) &&
+         (transact (starting, error) || varve_prefix (error, "The backup could not be started"));
+}
+
+static bool
 start_steps (Starting *starting, GCancellable *cancellable, GError **error)
 {
   guint n = starting->disks->len;
@@ -347,9 +379,10 @@ varve_qmp_start (VarveDomain *base, const VarveStart *start, VarveSnapshot **out
   *out = NULL;
   ok = varve_qmp_prepare (domain, start, &starting.strategy, &disks, cancellable, error);
   starting.disks = disks;
-  if (!ok || !check_scratch (&starting, error))
+  if (!ok || !(start->push || check_scratch (&starting, error)))
     return false;
-  ok = start_steps (&starting, cancellable, error);
+  ok = start->push ? push_steps (&starting, cancellable, error)
+                   : start_steps (&starting, cancellable, error);
   *out_pause_us = starting.pause_us;
   if (ok || !undo (&starting))
     varve_qmp_attach (base, start, out, NULL, NULL);
