@@ -49,9 +49,15 @@ typedef struct {
 } CliDisk;
 
 CliDisk *cli_disk_parse (const char *text, GError **error);
+/* As above, with a format, that of a stopped disk's image. */
+CliDisk *cli_image_parse (const char *text, GError **error);
 void cli_disk_free (CliDisk *disk);
 /* "100", "100M", "100MiB": bytes, powers of 1024. */
 bool cli_parse_size (const char *text, guint64 *out, GError **error);
+/* "90", "90s", "30m", "4h", "2d". */
+bool cli_parse_seconds (const char *text, guint *out, GError **error);
+/* "HOST:PORT", "[ADDRESS]:PORT". */
+bool cli_parse_address (const char *text, char **out_host, guint *out_port, GError **error);
 bool cli_usage (GError **error, const char *format, ...) G_GNUC_PRINTF (2, 3);
 /* STORE with its directory made absolute. (transfer full) */
 char *cli_store (const char *store);
@@ -77,6 +83,7 @@ typedef bool (*CliVerb) (Cli *cli, int argc, char **argv, GError **error);
 bool cli_backup (Cli *cli, int argc, char **argv, GError **error);
 bool cli_checkpoint (Cli *cli, int argc, char **argv, GError **error);
 bool cli_delete (Cli *cli, int argc, char **argv, GError **error);
+bool cli_export (Cli *cli, int argc, char **argv, GError **error);
 bool cli_list (Cli *cli, int argc, char **argv, GError **error);
 bool cli_recover (Cli *cli, int argc, char **argv, GError **error);
 bool cli_restore (Cli *cli, int argc, char **argv, GError **error);

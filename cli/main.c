@@ -30,6 +30,7 @@ static const Verb verbs[] = {
   { "delete", cli_delete, "delete a backup" },
   { "restore", cli_restore, "restore disks of a backup" },
   { "checkpoint", cli_checkpoint, "list, check and change checkpoints" },
+  { "export", cli_export, "serve disks to readers that are not varve" },
   { "recover", cli_recover, "end what killed runs left behind" },
 };
 

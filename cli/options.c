@@ -91,6 +91,56 @@ cli_disk_parse (const char *text, GError **error)
   return g_steal_pointer (&disk);
 }
 
+CliDisk *
+cli_image_parse (const char *text, GError **error)
+{
+  g_autoptr (CliDisk) disk = cli_disk_parse (text, error);
+
+  if (disk == NULL || disk->format != NULL)
+    return g_steal_pointer (&disk);
+  cli_usage (error,
+             "--image %s needs ',format=F': a format is never guessed, as a guest could write a "
+             "header that names a file of the host.",
+             text);
+  return NULL;
+}
+
+bool
+cli_parse_seconds (const char *text, guint *out, GError **error)
+{
+  static const struct {
+    const char *name;
+    guint seconds;
+  } units[] = { { "", 1 }, { "s", 1 }, { "m", 60 }, { "h", 3600 }, { "d", 86400 } };
+  char *end = NULL;
+  guint64 value = g_ascii_strtoull (text, &end, 10);
+
+  for (size_t i = 0; g_ascii_isdigit (text[0]) && i < G_N_ELEMENTS (units); i++) {
+    if (strcmp (end, units[i].name) != 0 || value > G_MAXUINT / units[i].seconds)
+      continue;
+    *out = (guint)value * units[i].seconds;
+    return true;
+  }
+  return cli_usage (error, "'%s' is no time: write seconds, or a number with s, m, h or d.", text);
+}
+
+bool
+cli_parse_address (const char *text, char **out_host, guint *out_port, GError **error)
+{
+  const char *colon = strrchr (text, ':');
+  guint64 port;
+
+  if (!colon || colon == text ||
+      !g_ascii_string_to_unsigned (colon + 1, 10, 0, 65535, &port, NULL) ||
+      (text[0] == '[') != (colon[-1] == ']'))
+    return cli_usage (error, "'%s' is no address to listen at: write HOST:PORT, or [ADDRESS]:PORT.",
+                      text);
+  *out_host = text[0] == '[' ? g_strndup (text + 1, (gsize)(colon - text) - 2)
+                             : g_strndup (text, (gsize)(colon - text));
+  *out_port = (guint)port;
+  return true;
+}
+
 bool
 cli_parse_size (const char *text, guint64 *out, GError **error)
 {

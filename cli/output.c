@@ -78,6 +78,7 @@ event_json (CliOutput *output, const VarveEvent *event)
   cli_json_string (object, "backup", event->backup);
   cli_json_string (object, "decision", event->decision);
   cli_json_string (object, "text", event->text);
+  cli_json_string (object, "session", event->session);
   if (event->type == VARVE_EVENT_PROGRESS || event->type == VARVE_EVENT_DISK_DONE ||
       event->type == VARVE_EVENT_DISK_PLANNED) {
     cli_json_number (object, "done", (gint64)event->done);
@@ -164,6 +165,8 @@ print_started (CliOutput *output, const VarveEvent *event)
   output->begun = g_get_monotonic_time ();
   if (g_strcmp0 (event->action, "backup") == 0)
     cli_output_line (output, "Backing up %s to %s", event->domain, event->text);
+  else if (g_strcmp0 (event->action, "export") == 0)
+    cli_output_line (output, "Exporting the disks of %s", event->domain);
   else
     cli_output_line (output, "Restoring backup %s of %s", event->backup, event->domain);
 }
@@ -214,6 +217,10 @@ event_text (CliOutput *output, const VarveEvent *event)
     break;
   case VARVE_EVENT_RUN_DONE:
     print_done (output, event);
+    break;
+  case VARVE_EVENT_EXPORT_READY:
+    cli_output_line (output, "Session %s serves them; 'varve export list' shows it",
+                     event->session);
     break;
   }
 }

@@ -15,3 +15,4 @@
 #include "varve-store.h"
 #include "varve-run.h"
 #include "varve-checkpoints.h"
+#include "varve-exports.h"

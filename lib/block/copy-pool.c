@@ -120,6 +120,17 @@ mapper_put (BlockPool *pool, Slot *slot)
   }
 }
 
+/* What needs no worker is never read: a guest that writes there need not be waited for. */
+static void
+mapper_release (const BlockPool *pool, const BlockStep *step)
+{
+  bool is_unread = step->kind == BLOCK_STEP_CLEAN || step->kind == BLOCK_STEP_SPARSE ||
+                   step->kind == BLOCK_STEP_SAME;
+
+  if (pool->copy->release && is_unread && step->length >= BLOCK_RELEASE_MIN)
+    block_source_release (pool->copy->source, step->offset, step->length);
+}
+
 static void
 mapper_end (BlockPool *pool)
 {
@@ -145,6 +156,7 @@ mapper_main (gpointer data)
     }
     if (end)
       break;
+    mapper_release (pool, &slot->step);
     mapper_put (pool, slot);
   }
   mapper_end (pool);
@@ -230,6 +242,8 @@ worker_main (gpointer data)
       block_pool_stop (pool, error);
       break;
     }
+    if (pool->copy->release)
+      block_source_release (pool->copy->source, slot->step.offset, slot->step.length);
     stats.buffered = block_worker_buffered (&worker) - buffered;
     worker_put (pool, slot, &stats);
   }

@@ -15,6 +15,8 @@
  *   cost time, as they wait for each other.
  * - The map is asked for in windows, so that memory does not grow with the disk.
  * - The first error stops everything; so does the cancellable, by interrupting both ends.
+ * - With `release` the source is told of each range that is settled: in the end of all of the disk, but for
+ *   ranges below BLOCK_RELEASE_MIN that were not read.
  * - The sink is not flushed: that is the caller's commit.
  */
 #pragma once
@@ -24,7 +26,9 @@
 
 #define BLOCK_COPY_CHUNK   (1u << 20) /* and the unit at which sums are cut */
 #define BLOCK_COPY_WORKERS 8u
-#define BLOCK_ZERO_CHUNK   (1u << 30) /* zero extents are cut at multiples of this */
+/* What is not read is given back from this length on: a call for less is not worth it. */
+#define BLOCK_RELEASE_MIN (1u << 20)
+#define BLOCK_ZERO_CHUNK  (1u << 30) /* zero extents are cut at multiples of this */
 
 typedef struct {
   uint64_t offset;
@@ -53,6 +57,7 @@ typedef struct {
   gpointer sum_data;
   BlockTickFunc tick; /* optional */
   gpointer tick_data;
+  bool release; /* give back what has been passed on, and what need not be: nobody reads it again */
   uint64_t speed;      /* bytes read per second at most; 0: no limit */
   uint64_t total_hint; /* bytes that the caller expects to be read; 0: not known */
 } BlockCopy;

@@ -111,6 +111,13 @@ fleece_extents (BlockSource *source, uint64_t offset, uint64_t length, VarveExte
   return true;
 }
 
+/* The frozen view gives it back; that frees the scratch image, too. */
+static void
+fleece_release (BlockSource *source, uint64_t offset, uint64_t length)
+{
+  block_source_release (((Fleece *)source)->snapshot, offset, length);
+}
+
 static void
 fleece_interrupt (BlockSource *source)
 {
@@ -134,6 +141,7 @@ static const BlockSourceOps fleece_ops = {
   .name = "fleece",
   .read = fleece_read,
   .extents = fleece_extents,
+  .release = fleece_release,
   .interrupt = fleece_interrupt,
   .free = fleece_free,
 };

@@ -215,14 +215,16 @@ ask_export (struct nbd_handle *nbd, const BlockNbdConnect *options, BlockNbdExpo
   int read_only = nbd_is_read_only (nbd);
   int can_flush = nbd_can_flush (nbd);
   int can_zero = nbd_can_zero (nbd);
+  int can_trim = nbd_can_trim (nbd);
 
-  if (size < 0 || multi_conn < 0 || read_only < 0 || can_flush < 0 || can_zero < 0)
+  if (size < 0 || multi_conn < 0 || read_only < 0 || can_flush < 0 || can_zero < 0 || can_trim < 0)
     return fail_connect (options, error);
   export->size = (uint64_t)size;
   export->multi_conn = multi_conn > 0;
   export->read_only = read_only > 0;
   export->can_flush = can_flush > 0;
   export->can_zero = can_zero > 0;
+  export->can_trim = can_trim > 0 && read_only == 0;
   return ask_block_size (nbd, options, export, error) && ask_contexts (nbd, options, export, error);
 }
 

@@ -101,6 +101,8 @@ command_text (BlockNbdCommand command)
     return "write";
   case BLOCK_NBD_ZERO:
     return "write of zeros";
+  case BLOCK_NBD_TRIM:
+    return "trim";
   case BLOCK_NBD_FLUSH:
     return "flush";
   case BLOCK_NBD_STATUS:
@@ -182,6 +184,8 @@ issue_command (struct nbd_handle *nbd, BlockNbdRequest *request)
     return nbd_aio_pwrite (nbd, request->buffer, request->length, request->offset, completion, 0);
   case BLOCK_NBD_ZERO:
     return nbd_aio_zero (nbd, request->length, request->offset, completion, 0);
+  case BLOCK_NBD_TRIM:
+    return nbd_aio_trim (nbd, request->length, request->offset, completion, 0);
   case BLOCK_NBD_FLUSH:
     return nbd_aio_flush (nbd, completion, 0);
   case BLOCK_NBD_STATUS:

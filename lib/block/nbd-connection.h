@@ -47,6 +47,7 @@ typedef struct {
   bool read_only;
   bool can_flush;
   bool can_zero;
+  bool can_trim;
   bool granted[2]; /* of the contexts asked for */
 } BlockNbdExport;
 
@@ -54,6 +55,7 @@ typedef enum {
   BLOCK_NBD_READ,
   BLOCK_NBD_WRITE,
   BLOCK_NBD_ZERO,
+  BLOCK_NBD_TRIM,
   BLOCK_NBD_FLUSH,
   BLOCK_NBD_STATUS,
 } BlockNbdCommand;

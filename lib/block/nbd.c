@@ -12,7 +12,11 @@ typedef struct {
   BlockSource base;
   BlockNbdPool *pool;
   BlockNbdMap *map;
+  gint refuses; /* atomic: a trim failed, so none is tried again */
 } NbdSource;
+
+/* A multiple of every unit. */
+#define TRIM_MAX (1ull << 30)
 
 static bool
 nbd_source_read (BlockSource *source, uint64_t offset, void *buffer, size_t length, GError **error)
@@ -29,6 +33,22 @@ nbd_source_extents (BlockSource *source, uint64_t offset, uint64_t length, Varve
   NbdSource *self = (NbdSource *)source;
 
   return block_nbd_map_extents (self->map, offset, length, out, error);
+}
+
+static void
+nbd_source_release (BlockSource *source, uint64_t offset, uint64_t length)
+{
+  NbdSource *self = (NbdSource *)source;
+
+  while (length > 0 && !g_atomic_int_get (&self->refuses)) {
+    uint64_t part = MIN (length, TRIM_MAX);
+    BlockNbdRequest request = { .command = BLOCK_NBD_TRIM, .offset = offset, .length = part };
+
+    if (!block_nbd_pool_perform (self->pool, &request, NULL))
+      g_atomic_int_set (&self->refuses, 1);
+    offset += part;
+    length -= part;
+  }
 }
 
 static void
@@ -53,6 +73,7 @@ static const BlockSourceOps nbd_source_ops = {
   .name = "nbd",
   .read = nbd_source_read,
   .extents = nbd_source_extents,
+  .release = nbd_source_release,
   .interrupt = nbd_source_interrupt,
   .free = nbd_source_free,
 };
@@ -71,6 +92,8 @@ block_nbd_source_open (const BlockNbdOptions *options, GCancellable *cancellable
   self->base.label = g_strdup (pool->label);
   self->base.size = pool->export.size;
   self->base.block_size = pool->export.block_size;
+  if (pool->export.can_trim && options->trim_unit != 0)
+    self->base.release_unit = MAX (options->trim_unit, pool->export.block_size);
   self->base.max_read = pool->export.max_transfer;
   self->base.depth = pool->data * BLOCK_NBD_DEPTH;
   return &self->base;

@@ -21,6 +21,7 @@ typedef struct {
   const char *dirty_context;      /* "qemu:dirty-bitmap:NAME", or NULL: full */
   const char *allocation_context; /* "base:allocation", or NULL: everything is data */
   bool contexts_may_share;
+  uint32_t trim_unit;       /* what is released is trimmed, in whole ones of these; 0: never */
   unsigned connections;     /* at most; 0 and 1: as many as the contexts need */
   unsigned connect_timeout; /* seconds, 0: 10 */
   unsigned stall_timeout;   /* seconds without any answer while something is under way; 0: 60 */

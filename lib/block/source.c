@@ -136,6 +136,22 @@ block_source_extents (BlockSource *source, uint64_t offset, uint64_t length, Var
   return true;
 }
 
+/* Whole units only: the rest of one may still be wanted, with its neighbour. */
+void
+block_source_release (BlockSource *source, uint64_t offset, uint64_t length)
+{
+  uint64_t start, end;
+
+  if (source->ops->release == NULL || source->release_unit == 0 ||
+      !varve_add (offset, length, &end) || end > source->size)
+    return;
+  start = varve_round_up (offset, source->release_unit);
+  if (end < source->size)
+    end = varve_round_down (end, source->release_unit);
+  if (start < end)
+    source->ops->release (source, start, end - start);
+}
+
 void
 block_source_interrupt (BlockSource *source)
 {

@@ -33,6 +33,11 @@ typedef struct {
   bool (*extents) (BlockSource *source, uint64_t offset, uint64_t length, VarveExtents *out,
                    GError **error);
 
+  /* [offset, offset + length) is neither read nor asked for again: what is kept for it may go. Whole
+   * release_units, save that the range may end at the size. What cannot be given back costs room,
+   * never bytes, so nothing is said of it. May be NULL. */
+  void (*release) (BlockSource *source, uint64_t offset, uint64_t length);
+
   /* Wakes whoever waits in read or extents; those calls then fail, as all later ones do. Any
    * thread, any number of times. May be NULL where no call ever blocks for long. */
   void (*interrupt) (BlockSource *source);
@@ -46,9 +51,10 @@ struct BlockSource {
   const BlockSourceOps *ops;
   char *label;   /* for messages: "disk 'vda' at nbd+unix://…"; block_source_free frees it */
   uint64_t size; /* bytes */
-  uint32_t block_size; /* smallest unit of a read, power of two; 1 for most */
-  uint32_t max_read;   /* largest read, bytes */
-  unsigned depth;      /* reads that are worth having under way at once, ≥ 1 */
+  uint32_t block_size;   /* smallest unit of a read, power of two; 1 for most */
+  uint32_t release_unit; /* only whole ones are released; power of two; 0: nothing can be */
+  uint32_t max_read;     /* largest read, bytes */
+  unsigned depth;        /* reads that are worth having under way at once, ≥ 1 */
 };
 
 /* The checked front door: rounds out to block_size where needed, splits at max_read. */
@@ -56,6 +62,7 @@ bool block_source_read (BlockSource *source, uint64_t offset, void *buffer, size
                         GError **error);
 bool block_source_extents (BlockSource *source, uint64_t offset, uint64_t length, VarveExtents *out,
                            GError **error);
+void block_source_release (BlockSource *source, uint64_t offset, uint64_t length);
 void block_source_interrupt (BlockSource *source);
 void block_source_free (BlockSource *source);
 

@@ -145,14 +145,28 @@ check_unrecorded (VarveCheck *check, const char *name)
                      g_strdup ("libvirt is told of the checkpoint."));
 }
 
-/* Ours, and not one that goes as a whole, the record with it: by its session, or because there is no
- * such backup. */
+/* Bitmaps are looked at before records. */
 static bool
-is_looked_at (const VarveCheckFacts *facts, const char *checkpoint)
+is_to_be_removed (const VarveCheck *check, const char *checkpoint)
 {
+  for (guint i = 0; i < check->findings->len; i++) {
+    const VarveFindingFacts *finding = g_ptr_array_index (check->findings, i);
+
+    if (finding->repair == VARVE_REPAIR_REMOVE && g_str_equal (finding->checkpoint, checkpoint))
+      return true;
+  }
+  return false;
+}
+
+/* Ours, and not one that goes as a whole, the record with it: by its session, because there is no such
+ * backup, or as no disk can use it. */
+static bool
+is_looked_at (const VarveCheck *check, const char *checkpoint)
+{
+  const VarveCheckFacts *facts = check->facts;
   g_auto (VarveCheckpointName) name = { NULL };
 
-  if (!varve_checkpoint_name_parse (checkpoint, &name) ||
+  if (is_to_be_removed (check, checkpoint) || !varve_checkpoint_name_parse (checkpoint, &name) ||
       varve_check_is_tentative (facts, checkpoint, &name))
     return false;
   return varve_check_find_backup (facts, name.owner, name.backup, NULL) !=
@@ -182,13 +196,13 @@ varve_check_records (VarveCheck *check)
   for (guint i = 0; i < facts->records->len; i++) {
     const VarveCheckpointMetadata *record = g_ptr_array_index (facts->records, i);
 
-    if (is_looked_at (facts, record->name))
+    if (is_looked_at (check, record->name))
       check_record (check, record);
   }
   for (guint i = 0; i < facts->bitmaps->len; i++) {
     const VarveBitmap *bitmap = g_ptr_array_index (facts->bitmaps, i);
 
-    if (is_first (facts->bitmaps, i) && is_looked_at (facts, bitmap->name))
+    if (is_first (facts->bitmaps, i) && is_looked_at (check, bitmap->name))
       check_unrecorded (check, bitmap->name);
   }
 }

@@ -181,6 +181,13 @@ varve_backup_action_set_quiesce (VarveBackupAction *action, gboolean required, g
 }
 
 void
+varve_backup_action_set_agent (VarveBackupAction *action, const char *path)
+{
+  g_return_if_fail (VARVE_IS_BACKUP_ACTION (action));
+  replace (&action->def->quiesce_agent, path);
+}
+
+void
 varve_backup_action_set_speed (VarveBackupAction *action, guint64 speed)
 {
   g_return_if_fail (VARVE_IS_BACKUP_ACTION (action));
@@ -192,4 +199,25 @@ varve_backup_action_set_wait (VarveBackupAction *action, guint seconds)
 {
   g_return_if_fail (VARVE_IS_BACKUP_ACTION (action));
   action->def->wait = seconds;
+}
+
+void
+varve_backup_action_set_scratch (VarveBackupAction *action, const char *directory, guint64 limit)
+{
+  g_return_if_fail (VARVE_IS_BACKUP_ACTION (action));
+  g_free (action->def->scratch_directory);
+  action->def->scratch_directory = g_strdup (directory);
+  action->def->scratch_limit = limit;
+}
+
+void
+varve_backup_action_set_server (VarveBackupAction *action, const char *host, guint port,
+                                const char *credentials)
+{
+  g_return_if_fail (VARVE_IS_BACKUP_ACTION (action));
+  g_free (action->def->server_host);
+  g_free (action->def->server_credentials);
+  action->def->server_host = g_strdup (host);
+  action->def->server_port = port ? port : VARVE_JOB_SERVER_PORT;
+  action->def->server_credentials = g_strdup (credentials);
 }

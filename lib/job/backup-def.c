@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Copyright the varve authors */
 
-/* The element <backup>: reading, checking and writing. What has its default is not written. */
+/* The element <backup>: reading, checking and writing. What has its default is not written. An <export> says of
+ * which domain it is, since when and how with the same elements: its reader calls the functions that are named
+ * varve_source_*. */
 #include "config.h"
 #include "job/element.h"
 
@@ -30,6 +32,7 @@ varve_backup_def_new (void)
   def->write_timeout = VARVE_JOB_WRITE_TIMEOUT;
   def->keep = VARVE_JOB_KEEP;
   def->max_chain = VARVE_JOB_MAX_CHAIN;
+  def->server_port = VARVE_JOB_SERVER_PORT;
   return def;
 }
 
@@ -47,7 +50,10 @@ varve_backup_def_free (VarveBackupDef *def)
   g_ptr_array_unref (def->disks);
   g_free (def->mode);
   g_free (def->incremental);
+  g_free (def->quiesce_agent);
   g_free (def->scratch_directory);
+  g_free (def->server_host);
+  g_free (def->server_credentials);
   g_free (def);
 }
 
@@ -84,8 +90,9 @@ parse_incremental (VarveXml *xml, const xmlNode *node, VarveBackupDef *def)
 static void
 parse_quiesce (VarveXml *xml, const xmlNode *node, VarveBackupDef *def)
 {
-  varve_xml_shape (xml, node, "required? timeout?", "");
+  varve_xml_shape (xml, node, "required? timeout? agent?", "");
   def->quiesce = true;
+  def->quiesce_agent = varve_xml_attribute (node, "agent");
   def->quiesce_required = varve_xml_yes_no (xml, node, "required", false);
   def->quiesce_timeout = varve_xml_unsigned (xml, node, "timeout", def->quiesce_timeout);
 }
@@ -151,6 +158,18 @@ parse_target (VarveXml *xml, const xmlNode *node, VarveBackupDef *def)
   def->store = varve_job_parse_store (xml, node, &def->max_chain);
 }
 
+/* Where the hypervisor serves: an <export> has a server of its own. */
+static void
+parse_server (VarveXml *xml, const xmlNode *node, VarveBackupDef *def)
+{
+  g_autofree char *transport = varve_xml_choice (xml, node, "transport", "tcp", "tcp");
+
+  varve_xml_shape (xml, node, "transport name port? credentials", "");
+  def->server_host = varve_xml_attribute (node, "name");
+  def->server_port = varve_xml_unsigned (xml, node, "port", def->server_port);
+  def->server_credentials = varve_xml_attribute (node, "credentials");
+}
+
 static const struct {
   const char *name;
   void (*parse) (VarveXml *, const xmlNode *, VarveBackupDef *);
@@ -168,14 +187,9 @@ static const struct {
   { "target", parse_target },
 };
 
-VarveBackupDef *
-varve_backup_def_parse (VarveXml *xml, const xmlNode *node)
+void
+varve_source_parse (VarveXml *xml, const xmlNode *node, VarveBackupDef *def)
 {
-  VarveBackupDef *def = varve_backup_def_new ();
-
-  varve_xml_shape (xml, node, "name? owner?",
-                   "domain disks? mode? incremental? quiesce? guard? scratch? speed? checkpoints? "
-                   "wait? target");
   def->name = varve_xml_attribute (node, "name");
   def->owner = varve_xml_attribute (node, "owner");
   for (size_t i = 0; i < G_N_ELEMENTS (children); i++) {
@@ -184,14 +198,41 @@ varve_backup_def_parse (VarveXml *xml, const xmlNode *node)
     if (child)
       children[i].parse (xml, child, def);
   }
+}
+
+VarveBackupDef *
+varve_backup_def_parse (VarveXml *xml, const xmlNode *node)
+{
+  VarveBackupDef *def = varve_backup_def_new ();
+  const xmlNode *server = varve_xml_child (node, "server");
+
+  varve_xml_shape (xml, node, "name? owner?",
+                   "domain disks? mode? incremental? quiesce? guard? scratch? server? speed? "
+                   "checkpoints? wait? target");
+  varve_source_parse (xml, node, def);
+  if (server)
+    parse_server (xml, server, def);
   return def;
 }
 
 /* --- checking ------------------------------------------------------------------------------------
  */
 
+static void
+check_agent (const VarveBackupDef *def, const VarveJobChecker *checker)
+{
+  if (!def->quiesce_agent)
+    return;
+  varve_job_check_value (checker, "quiesce", VARVE_JOB_VALUE_PATH, "The quiesce agent",
+                         def->quiesce_agent);
+  if (!g_str_has_prefix (def->uri, "qmp+unix:"))
+    varve_job_complain (checker, "quiesce",
+                        "The quiesce has an agent, which is for qmp+unix: only: libvirt knows the "
+                        "guest agent of its domains. Remove it.");
+}
+
 void
-varve_backup_def_check (const VarveBackupDef *def, const VarveJobChecker *checker)
+varve_source_check (const VarveBackupDef *def, const VarveJobChecker *checker)
 {
   if (def->name)
     varve_job_check_value (checker, "", VARVE_JOB_VALUE_NAME, "The action's name", def->name);
@@ -217,6 +258,7 @@ varve_backup_def_check (const VarveBackupDef *def, const VarveJobChecker *checke
                          def->incremental);
   varve_job_check_range (checker, "quiesce", "The quiesce timeout", def->quiesce_timeout, 1,
                          QUIESCE_TIMEOUT_MAX);
+  check_agent (def, checker);
   varve_job_check_range (checker, "guard", "The guard's write-timeout", def->write_timeout, 1,
                          WRITE_TIMEOUT_MAX);
   if (def->scratch_directory)
@@ -225,6 +267,28 @@ varve_backup_def_check (const VarveBackupDef *def, const VarveJobChecker *checke
   varve_job_check_range (checker, "checkpoints", "The number of checkpoints to keep", def->keep, 1,
                          KEEP_MAX);
   varve_job_check_range (checker, "wait", "The wait", def->wait, 0, WAIT_MAX);
+}
+
+static void
+check_server (const VarveBackupDef *def, const VarveJobChecker *checker)
+{
+  varve_job_check_value (checker, "server", VARVE_JOB_VALUE_HOST, "The server's name",
+                         def->server_host);
+  varve_job_check_range (checker, "server", "The server's port", def->server_port, 1, 65535);
+  varve_job_check_value (checker, "server", VARVE_JOB_VALUE_PATH, "The directory of credentials",
+                         def->server_credentials);
+  if (def->uri && !g_str_has_prefix (def->uri, "qemu:") && !g_str_has_prefix (def->uri, "qemu+"))
+    varve_job_complain (checker, "server",
+                        "The server is on TCP, which is for domains of libvirt: bare QEMU and "
+                        "images are read by sockets of this host. Remove it.");
+}
+
+void
+varve_backup_def_check (const VarveBackupDef *def, const VarveJobChecker *checker)
+{
+  varve_source_check (def, checker);
+  if (def->server_host || def->server_credentials)
+    check_server (def, checker);
   varve_job_check_value (checker, "target/images", VARVE_JOB_VALUE_STORE, "The store", def->store);
   varve_job_check_range (checker, "target/images", "The max-chain", def->max_chain, 1,
                          MAX_CHAIN_MAX);
@@ -263,6 +327,7 @@ format_quiesce (const VarveBackupDef *def, GString *out)
   varve_xml_append_attribute (out, "required", def->quiesce_required ? "yes" : NULL);
   if (def->quiesce_timeout != VARVE_JOB_QUIESCE_TIMEOUT)
     varve_xml_append_number (out, "timeout", def->quiesce_timeout);
+  varve_xml_append_attribute (out, "agent", def->quiesce_agent);
   g_string_append (out, "/>\n");
 }
 
@@ -301,16 +366,15 @@ format_pace (const VarveBackupDef *def, GString *out)
 }
 
 void
-varve_backup_def_format (const VarveBackupDef *def, GString *out)
+varve_source_format (const VarveBackupDef *def, const char *incremental, GString *out)
 {
-  g_string_append (out, "  <backup");
   varve_xml_append_attribute (out, "name", def->name);
   varve_xml_append_attribute (out, "owner", def->owner);
   g_string_append (out, ">\n");
   format_domain (def, out);
   varve_backup_disks_format (def, out);
   format_mode (def, out);
-  if (!g_str_equal (def->incremental, "auto")) {
+  if (!g_str_equal (def->incremental, incremental)) {
     g_string_append (out, "    <incremental>");
     varve_xml_append_text (out, def->incremental);
     g_string_append (out, "</incremental>\n");
@@ -323,6 +387,27 @@ varve_backup_def_format (const VarveBackupDef *def, GString *out)
     g_string_append (out, "/>\n");
   }
   format_pace (def, out);
+}
+
+static void
+format_server (const VarveBackupDef *def, GString *out)
+{
+  if (!def->server_host)
+    return;
+  g_string_append (out, "    <server transport='tcp'");
+  varve_xml_append_attribute (out, "name", def->server_host);
+  if (def->server_port != VARVE_JOB_SERVER_PORT)
+    varve_xml_append_number (out, "port", def->server_port);
+  varve_xml_append_attribute (out, "credentials", def->server_credentials);
+  g_string_append (out, "/>\n");
+}
+
+void
+varve_backup_def_format (const VarveBackupDef *def, GString *out)
+{
+  g_string_append (out, "  <backup");
+  varve_source_format (def, "auto", out);
+  format_server (def, out);
   varve_job_format_store (out, "target", def->store,
                           def->max_chain != VARVE_JOB_MAX_CHAIN ? def->max_chain : 0);
   g_string_append (out, "  </backup>\n");

@@ -21,6 +21,8 @@
 #define DOMAIN_MAX_BYTES     255
 #define PATH_MAX_BYTES       4095
 #define CHECKPOINT_MAX_BYTES 120
+#define HOST_MAX_BYTES       255
+#define GROUP_MAX_BYTES      32
 
 void
 varve_job_complain (const VarveJobChecker *checker, const char *place, const char *format, ...)
@@ -150,6 +152,26 @@ is_store (const char *value)
   return g_str_has_prefix (value, VARVE_JOB_IMAGES) && is_path (value + strlen (VARVE_JOB_IMAGES));
 }
 
+/* An address, with or without the brackets of IPv6, or a name. */
+static bool
+is_host (const char *value)
+{
+  return consists_of (value, LETTERS DIGITS "_.:%-", HOST_MAX_BYTES);
+}
+
+static bool
+is_group (const char *value)
+{
+  return consists_of (value, LETTERS DIGITS "_.-", GROUP_MAX_BYTES);
+}
+
+static bool
+is_command (const char *value)
+{
+  return is_clean_text (value, PATH_MAX_BYTES) && value[0] != ' ' &&
+         value[strlen (value) - 1] != ' ';
+}
+
 static const struct {
   bool (*is) (const char *value);
   const char *rule;
@@ -172,6 +194,11 @@ static const struct {
   [VARVE_JOB_VALUE_BACKUP] = { is_backup,
                                "a backup's id, DOMAIN@latest, or DOMAIN@TIME, with a TIME "
                                "like 2026-01-31 or 2026-01-31T23:59:00Z" },
+  [VARVE_JOB_VALUE_HOST] = { is_host, "an address, or the name of a host" },
+  [VARVE_JOB_VALUE_GROUP] = { is_group,
+                              "the name of a group: 1 to 32 letters, digits, '_', '.' and "
+                              "'-'" },
+  [VARVE_JOB_VALUE_COMMAND] = { is_command, "a command in one line, without control characters" },
   [VARVE_JOB_VALUE_STORE] = { is_store, "images:DIRECTORY, with an absolute path" },
 };
 

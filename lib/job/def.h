@@ -33,10 +33,14 @@ typedef struct {
   bool quiesce;      /* asked for */
   bool quiesce_required;
   unsigned quiesce_timeout; /* seconds, default 20 */
+  char *quiesce_agent;      /* socket of a bare QEMU's guest agent, or NULL */
   unsigned write_timeout;   /* <guard write-timeout>: 1..4, default 4 */
   uint64_t scratch_limit;   /* bytes, 0: none given */
   bool pause_never;         /* <guard pause='never'> */
   char *scratch_directory;  /* <scratch directory=>, or NULL */
+  char *server_host;        /* of a backup, TCP: where the hypervisor serves; or NULL */
+  unsigned server_port;
+  char *server_credentials; /* directory of our x509 files */
   uint64_t speed;           /* bytes per second, 0: no limit; <speed unit=> */
   unsigned wait;            /* seconds */
   unsigned keep;      /* committed checkpoints kept, 1..8, default 2; <checkpoints keep='2'/> */
@@ -59,9 +63,28 @@ typedef struct {
   bool force;
 } VarveRestoreDef;
 
+typedef struct {
+  VarveBackupDef *
+      source; /* domain, disks, since when, quiesce, guard, scratch, keep, wait; nothing else of it */
+  char *socket; /* UNIX; or NULL */
+  unsigned mode;
+  char *group;       /* or NULL: ours */
+  char *host;        /* TCP; or NULL. Neither of the two: a private socket, for the command */
+  unsigned port;     /* 0: a free one */
+  char *credentials; /* directory with the server's x509 or PSK files, or NULL: clear text */
+  bool clear_text;   /* TCP: said in so many words */
+  bool allow_trim;
+  unsigned max_age; /* seconds */
+  char *command;    /* or NULL: the session lives on */
+} VarveExportDef;
+
 /* What a reader of a document checks, for a job that was put together by calls: those return
  * nothing, so that a run asks this first. VARVE_ERROR_USAGE names the action and the field. */
 bool varve_job_check (VarveJob *job, GError **error);
 
 const VarveBackupDef *varve_backup_action_def (VarveBackupAction *action);
 const VarveRestoreDef *varve_restore_action_def (VarveRestoreAction *action);
+const VarveExportDef *varve_export_action_def (VarveExportAction *action);
+/* The name of any of them, or NULL; and its element: "backup" … */
+const char *varve_action_name (GObject *action);
+const char *varve_action_element (GObject *action);

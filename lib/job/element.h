@@ -18,6 +18,9 @@
 #define VARVE_JOB_KEEP            2
 #define VARVE_JOB_MAX_CHAIN       60
 #define VARVE_JOB_IMAGES          "images:"
+#define VARVE_JOB_SERVER_PORT     10809 /* NBD's */
+#define VARVE_JOB_MAX_AGE         (4 * 3600)
+#define VARVE_JOB_SOCKET_MODE     0600u
 
 typedef struct {
   void (*complain) (void *data, const char *place, const char *message);
@@ -42,6 +45,9 @@ typedef enum {
   VARVE_JOB_VALUE_QDEV,
   VARVE_JOB_VALUE_BACKUP,
   VARVE_JOB_VALUE_STORE,
+  VARVE_JOB_VALUE_HOST,
+  VARVE_JOB_VALUE_GROUP,
+  VARVE_JOB_VALUE_COMMAND,
 } VarveJobValue;
 
 /* Complains of a @value that is missing, or not of its kind. */
@@ -53,7 +59,7 @@ void varve_job_check_range (const VarveJobChecker *checker, const char *place, c
 void varve_job_check_word (const VarveJobChecker *checker, const char *place, const char *what,
                            const char *value, const char *words);
 
-/* --- actions, backup-def.c and restore-def.c
+/* --- actions, backup-def.c, restore-def.c, export-def.c
  * ------------------------------------------------------ */
 VarveBackupDef *varve_backup_def_new (void);
 void varve_backup_def_free (VarveBackupDef *def);
@@ -62,6 +68,12 @@ VarveJobDisk *varve_backup_def_find_disk (const VarveBackupDef *def, const char 
 VarveBackupDef *varve_backup_def_parse (VarveXml *xml, const xmlNode *node);
 void varve_backup_def_check (const VarveBackupDef *def, const VarveJobChecker *checker);
 void varve_backup_def_format (const VarveBackupDef *def, GString *out);
+
+/* What is said of the source in a <backup> and in an <export>: attributes and elements, without the tags around
+ * them. What is equal to @incremental is not written. */
+void varve_source_parse (VarveXml *xml, const xmlNode *node, VarveBackupDef *def);
+void varve_source_check (const VarveBackupDef *def, const VarveJobChecker *checker);
+void varve_source_format (const VarveBackupDef *def, const char *incremental, GString *out);
 
 /* Its <disks>, backup-disks.c. */
 GPtrArray *varve_backup_disks_new (void);
@@ -76,11 +88,18 @@ VarveRestoreDef *varve_restore_def_parse (VarveXml *xml, const xmlNode *node);
 void varve_restore_def_check (const VarveRestoreDef *def, const VarveJobChecker *checker);
 void varve_restore_def_format (const VarveRestoreDef *def, GString *out);
 
+VarveExportDef *varve_export_def_new (void);
+void varve_export_def_free (VarveExportDef *def);
+VarveExportDef *varve_export_def_parse (VarveXml *xml, const xmlNode *node);
+void varve_export_def_check (const VarveExportDef *def, const VarveJobChecker *checker);
+void varve_export_def_format (const VarveExportDef *def, GString *out);
+
 /* --- objects
  * -------------------------------------------------------------------------------------- */
 /* @def: (transfer full) */
 VarveBackupAction *varve_backup_action_new (VarveBackupDef *def);
 VarveRestoreAction *varve_restore_action_new (VarveRestoreDef *def);
+VarveExportAction *varve_export_action_new (VarveExportDef *def);
 
 /* The job of a document that was taken apart, or NULL: then @xml has problems. */
 VarveJob *varve_job_read (VarveXml *xml);
@@ -96,3 +115,4 @@ void varve_job_format_store (GString *out, const char *element, const char *stor
 
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (VarveBackupDef, varve_backup_def_free)
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (VarveRestoreDef, varve_restore_def_free)
+G_DEFINE_AUTOPTR_CLEANUP_FUNC (VarveExportDef, varve_export_def_free)

@@ -15,7 +15,7 @@
 struct _VarveJob {
   GObject parent;
   char *name;
-  GPtrArray *actions; /* of VarveBackupAction and VarveRestoreAction */
+  GPtrArray *actions; /* of the kinds in readers */
 };
 
 G_DEFINE_FINAL_TYPE (VarveJob, varve_job, G_TYPE_OBJECT)
@@ -92,24 +92,80 @@ varve_job_add_restore (VarveJob *job, const char *store, const char *backup)
   return action;
 }
 
-/* --- checking ------------------------------------------------------------------------------------
+VarveExportAction *
+varve_job_add_export (VarveJob *job, const char *domain, const char *uri, const char *owner)
+{
+  g_return_val_if_fail (VARVE_IS_JOB (job), NULL);
+
+  VarveExportDef *def = varve_export_def_new ();
+  VarveExportAction *action = varve_export_action_new (def);
+  def->source->domain = g_strdup (domain);
+  def->source->uri = g_strdup (uri);
+  def->source->owner = g_strdup (owner);
+  g_ptr_array_add (job->actions, action);
+  return action;
+}
+
+/* --- the kinds of actions ------------------------------------------------------------------------
  */
 
-static const char *
-action_name (GObject *action)
+static GObject *
+read_backup (VarveXml *xml, const xmlNode *node)
 {
-  return VARVE_IS_BACKUP_ACTION (action)
-             ? varve_backup_action_def (VARVE_BACKUP_ACTION (action))->name
-             : varve_restore_action_def (VARVE_RESTORE_ACTION (action))->name;
+  return G_OBJECT (varve_backup_action_new (varve_backup_def_parse (xml, node)));
 }
+
+static GObject *
+read_restore (VarveXml *xml, const xmlNode *node)
+{
+  return G_OBJECT (varve_restore_action_new (varve_restore_def_parse (xml, node)));
+}
+
+static GObject *
+read_export (VarveXml *xml, const xmlNode *node)
+{
+  return G_OBJECT (varve_export_action_new (varve_export_def_parse (xml, node)));
+}
+
+static const struct {
+  const char *element;
+  GObject *(*read) (VarveXml *xml, const xmlNode *node);
+} readers[] = {
+  { "backup", read_backup },
+  { "restore", read_restore },
+  { "export", read_export },
+};
+
+const char *
+varve_action_element (GObject *action)
+{
+  if (VARVE_IS_BACKUP_ACTION (action))
+    return "backup";
+  return VARVE_IS_RESTORE_ACTION (action) ? "restore" : "export";
+}
+
+const char *
+varve_action_name (GObject *action)
+{
+  if (VARVE_IS_BACKUP_ACTION (action))
+    return varve_backup_action_def (VARVE_BACKUP_ACTION (action))->name;
+  if (VARVE_IS_RESTORE_ACTION (action))
+    return varve_restore_action_def (VARVE_RESTORE_ACTION (action))->name;
+  return varve_export_action_def (VARVE_EXPORT_ACTION (action))->source->name;
+}
+
+/* --- checking ------------------------------------------------------------------------------------
+ */
 
 static void
 check_action (GObject *action, const VarveJobChecker *checker)
 {
   if (VARVE_IS_BACKUP_ACTION (action))
     varve_backup_def_check (varve_backup_action_def (VARVE_BACKUP_ACTION (action)), checker);
-  else
+  else if (VARVE_IS_RESTORE_ACTION (action))
     varve_restore_def_check (varve_restore_action_def (VARVE_RESTORE_ACTION (action)), checker);
+  else
+    varve_export_def_check (varve_export_action_def (VARVE_EXPORT_ACTION (action)), checker);
 }
 
 /* What concerns the job as a whole; @action is the one complained of, or NULL. */
@@ -120,11 +176,12 @@ check_job (VarveJob *self, const VarveJobChecker *checker, GObject **action)
 
   varve_job_check_value (checker, "", VARVE_JOB_VALUE_NAME, "The job's name", self->name);
   if (self->actions->len == 0)
-    varve_job_complain (checker, "", "The job has no action: it needs a <backup> or a <restore>.");
+    varve_job_complain (checker, "",
+                        "The job has no action: it needs a <backup>, a <restore> or an <export>.");
 
   for (guint i = 0; i < self->actions->len; i++) {
     *action = g_ptr_array_index (self->actions, i);
-    const char *name = action_name (*action);
+    const char *name = varve_action_name (*action);
 
     if (name && !g_hash_table_add (names, (char *)name))
       varve_job_complain (checker, "", "Two actions are named '%s'.", name);
@@ -152,8 +209,7 @@ complain_to_error (void *data, const char *place, const char *message)
   if (!check->action)
     return;
   g_ptr_array_find (check->job->actions, check->action, &index);
-  varve_prefix (check->error, "Action %u (%s)", index + 1,
-                VARVE_IS_BACKUP_ACTION (check->action) ? "backup" : "restore");
+  varve_prefix (check->error, "Action %u (%s)", index + 1, varve_action_element (check->action));
 }
 
 bool
@@ -232,12 +288,12 @@ read_action (DocumentCheck *check, const xmlNode *node, const VarveJobChecker *c
 {
   guint before = check->xml->problems->len;
 
-  if (varve_xml_is (node, "backup"))
-    check->action = G_OBJECT (varve_backup_action_new (varve_backup_def_parse (check->xml, node)));
-  else if (varve_xml_is (node, "restore"))
-    check->action =
-        G_OBJECT (varve_restore_action_new (varve_restore_def_parse (check->xml, node)));
-  else
+  check->action = NULL;
+  for (size_t i = 0; i < G_N_ELEMENTS (readers); i++) {
+    if (varve_xml_is (node, readers[i].element))
+      check->action = readers[i].read (check->xml, node);
+  }
+  if (!check->action)
     return;
 
   g_ptr_array_add (check->job->actions, check->action);
@@ -253,7 +309,7 @@ read_job (DocumentCheck *check, const xmlNode *root)
   VarveJobChecker checker = { complain_to_document, check };
   guint before = xml->problems->len;
 
-  varve_xml_shape (xml, root, "name", "backup* restore*");
+  varve_xml_shape (xml, root, "name", "backup* restore* export*");
   bool sound = xml->problems->len == before;
   check->job->name = varve_xml_attribute (root, "name");
   for (const xmlNode *node = varve_xml_element (root->children); node && !varve_xml_is_full (xml);
@@ -356,8 +412,10 @@ varve_job_to_xml (VarveJob *job)
 
     if (VARVE_IS_BACKUP_ACTION (action))
       varve_backup_def_format (varve_backup_action_def (VARVE_BACKUP_ACTION (action)), out);
-    else
+    else if (VARVE_IS_RESTORE_ACTION (action))
       varve_restore_def_format (varve_restore_action_def (VARVE_RESTORE_ACTION (action)), out);
+    else
+      varve_export_def_format (varve_export_action_def (VARVE_EXPORT_ACTION (action)), out);
   }
   if (job->actions->len > 0)
     g_string_append (out, "</job>\n");

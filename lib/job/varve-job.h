@@ -44,6 +44,17 @@ VARVE_API
 G_DECLARE_FINAL_TYPE (VarveRestoreAction, varve_restore_action, VARVE, RESTORE_ACTION, GObject)
 
 /**
+ * VarveExportAction:
+ *
+ * One `<export>` of a job.
+ *
+ * Since: 0.1
+ */
+#define VARVE_TYPE_EXPORT_ACTION (varve_export_action_get_type ())
+VARVE_API
+G_DECLARE_FINAL_TYPE (VarveExportAction, varve_export_action, VARVE, EXPORT_ACTION, GObject)
+
+/**
  * varve_job_new:
  * @name: its name: [A-Za-z0-9_.-], at most 64 bytes
  *
@@ -124,7 +135,7 @@ VARVE_API const char *varve_job_get_name (VarveJob *job);
  * varve_job_get_actions:
  *
  * Returns: (transfer none) (element-type GObject.Object): the actions in order, each a
- * #VarveBackupAction or #VarveRestoreAction
+ * #VarveBackupAction, #VarveRestoreAction or #VarveExportAction
  *
  * Since: 0.1
  */
@@ -158,6 +169,21 @@ VARVE_API VarveBackupAction *varve_job_add_backup (VarveJob *job, const char *do
  */
 VARVE_API VarveRestoreAction *varve_job_add_restore (VarveJob *job, const char *store,
                                                      const char *backup);
+
+/**
+ * varve_job_add_export:
+ * @domain: name or uuid
+ * @uri: qemu:///system, qmp+unix:///PATH, or image:
+ * @owner: whose checkpoints are made: 1 to 39 of [a-z0-9-]
+ *
+ * Appends an action.
+ *
+ * Returns: (transfer none): the action, to be filled in further
+ *
+ * Since: 0.1
+ */
+VARVE_API VarveExportAction *varve_job_add_export (VarveJob *job, const char *domain,
+                                                   const char *uri, const char *owner);
 
 /* --- backup ------------------------------------------------------------------------------------
  */
@@ -239,9 +265,9 @@ VARVE_API void varve_backup_action_add_disk (VarveBackupAction *action, const ch
  * varve_backup_action_set_image:
  * @disk: the disk's name; added when it is not there, to be backed up unless
  * varve_backup_action_add_disk() chooses others
- * @path: the image
+ * @path: (type filename): the image
  * @format: its format: never guessed
- * @key_file: (nullable): LUKS passphrase file
+ * @key_file: (type filename) (nullable): LUKS passphrase file
  *
  * How a stopped disk's image is opened.
  *
@@ -264,6 +290,18 @@ VARVE_API void varve_backup_action_set_quiesce (VarveBackupAction *action, gbool
                                                 guint timeout);
 
 /**
+ * varve_backup_action_set_agent:
+ * @path: (type filename) (nullable): the socket of the chardev that a bare QEMU has for its guest
+ * agent
+ *
+ * Where the guest agent of a bare QEMU is, for varve_backup_action_set_quiesce(). libvirt knows that of
+ * its domains.
+ *
+ * Since: 0.1
+ */
+VARVE_API void varve_backup_action_set_agent (VarveBackupAction *action, const char *path);
+
+/**
  * varve_backup_action_set_speed:
  * @speed: bytes per second at most; 0: no limit
  *
@@ -283,6 +321,34 @@ VARVE_API void varve_backup_action_set_speed (VarveBackupAction *action, guint64
  */
 VARVE_API void varve_backup_action_set_wait (VarveBackupAction *action, guint seconds);
 
+/**
+ * varve_backup_action_set_scratch:
+ * @directory: (nullable): for scratch images, as the hypervisor sees it; %NULL: in the state
+ * directory
+ * @limit: bytes of scratch over all disks, at which the backup is given up; 0: what there is room
+ * for
+ *
+ * Where old data goes that the guest overwrites while it is being read.
+ *
+ * Since: 0.1
+ */
+VARVE_API void varve_backup_action_set_scratch (VarveBackupAction *action, const char *directory,
+                                                guint64 limit);
+
+/**
+ * varve_backup_action_set_server:
+ * @host: (nullable): the hypervisor's address or name, as the hypervisor and this host know it;
+ * %NULL: it serves on a UNIX socket of this host
+ * @port: 0: NBD's, 10809
+ * @credentials: (nullable): directory with ca-cert.pem, client-cert.pem and client-key.pem
+ *
+ * Has libvirt serve the disks by TCP, with TLS. The domain's libvirt may then be another host's.
+ *
+ * Since: 0.1
+ */
+VARVE_API void varve_backup_action_set_server (VarveBackupAction *action, const char *host,
+                                               guint port, const char *credentials);
+
 /* --- restore -----------------------------------------------------------------------------------
  */
 
@@ -299,7 +365,7 @@ VARVE_API void varve_restore_action_set_name (VarveRestoreAction *action, const 
 /**
  * varve_restore_action_add_disk:
  * @name: the disk's name in the backup
- * @path: the target
+ * @path: (type filename): the target
  * @format: (nullable): "raw" (so also for %NULL) or "qcow2"
  *
  * Restores one disk to a file or block device.
@@ -311,7 +377,7 @@ VARVE_API void varve_restore_action_add_disk (VarveRestoreAction *action, const 
 
 /**
  * varve_restore_action_set_directory:
- * @directory: absolute path
+ * @directory: (type filename): absolute path
  * @format: (nullable): "raw" (so also for %NULL) or "qcow2"
  *
  * Restores every disk that is not named to DISK.FORMAT in @directory.
@@ -330,5 +396,165 @@ VARVE_API void varve_restore_action_set_directory (VarveRestoreAction *action,
  * Since: 0.1
  */
 VARVE_API void varve_restore_action_set_force (VarveRestoreAction *action, gboolean force);
+
+/* --- export ------------------------------------------------------------------------------------
+ */
+
+/**
+ * varve_export_action_set_name:
+ * @name: (nullable): the name
+ *
+ * Names the action, for `varve run --only`.
+ *
+ * Since: 0.1
+ */
+VARVE_API void varve_export_action_set_name (VarveExportAction *action, const char *name);
+
+/**
+ * varve_export_action_set_uuid:
+ * @uuid: (nullable): the uuid
+ *
+ * The domain's uuid, for when no hypervisor can tell it.
+ *
+ * Since: 0.1
+ */
+VARVE_API void varve_export_action_set_uuid (VarveExportAction *action, const char *uuid);
+
+/**
+ * varve_export_action_set_since:
+ * @checkpoint: (nullable): its name; %NULL: none
+ *
+ * A checkpoint; what changed since it is told by a metadata context.
+ *
+ * Since: 0.1
+ */
+VARVE_API void varve_export_action_set_since (VarveExportAction *action, const char *checkpoint);
+
+/**
+ * varve_export_action_add_disk:
+ * @name: the disk's name
+ * @include: %FALSE: leave it out
+ *
+ * Names a disk. If any is named with @include, only those are exported.
+ *
+ * Since: 0.1
+ */
+VARVE_API void varve_export_action_add_disk (VarveExportAction *action, const char *name,
+                                             gboolean include);
+
+/**
+ * varve_export_action_set_image:
+ * @disk: the disk's name
+ * @path: (type filename): the image
+ * @format: its format: never guessed
+ * @key_file: (type filename) (nullable): LUKS passphrase file
+ *
+ * How a stopped disk's image is opened, as varve_backup_action_set_image().
+ *
+ * Since: 0.1
+ */
+VARVE_API void varve_export_action_set_image (VarveExportAction *action, const char *disk,
+                                              const char *path, const char *format,
+                                              const char *key_file);
+
+/**
+ * varve_export_action_set_quiesce:
+ * @required: fail when that cannot be done
+ * @timeout: seconds
+ *
+ * Freezes file systems by the guest agent.
+ *
+ * Since: 0.1
+ */
+VARVE_API void varve_export_action_set_quiesce (VarveExportAction *action, gboolean required,
+                                                guint timeout);
+
+/**
+ * varve_export_action_set_wait:
+ * @seconds: how long
+ *
+ * How long a busy domain is waited for.
+ *
+ * Since: 0.1
+ */
+VARVE_API void varve_export_action_set_wait (VarveExportAction *action, guint seconds);
+
+/**
+ * varve_export_action_set_max_age:
+ * @seconds: how long
+ *
+ * When the session ends by itself: 4 h, unless said here.
+ *
+ * Since: 0.1
+ */
+VARVE_API void varve_export_action_set_max_age (VarveExportAction *action, guint seconds);
+
+/**
+ * varve_export_action_set_socket:
+ * @path: (type filename): absolute
+ * @mode: of the socket: 0600 …
+ * @group: (nullable): of the socket
+ *
+ * Readers connect to a UNIX socket.
+ *
+ * Since: 0.1
+ */
+VARVE_API void varve_export_action_set_socket (VarveExportAction *action, const char *path,
+                                               guint mode, const char *group);
+
+/**
+ * varve_export_action_set_listen:
+ * @host: an address of this host
+ * @port: 0: a free one
+ *
+ * Readers connect by TCP. Needs credentials, or clear text by intent.
+ *
+ * Since: 0.1
+ */
+VARVE_API void varve_export_action_set_listen (VarveExportAction *action, const char *host,
+                                               guint port);
+
+/**
+ * varve_export_action_set_credentials:
+ * @directory: (type filename): has ca-cert.pem, server-cert.pem and server-key.pem (a reader then
+ *   needs a certificate of that authority), or keys.psk
+ *
+ * Readers must use TLS.
+ *
+ * Since: 0.1
+ */
+VARVE_API void varve_export_action_set_credentials (VarveExportAction *action,
+                                                    const char *directory);
+
+/**
+ * varve_export_action_set_clear_text:
+ * @clear_text: %TRUE: it is meant so
+ *
+ * TCP without TLS, on a loopback address only.
+ *
+ * Since: 0.1
+ */
+VARVE_API void varve_export_action_set_clear_text (VarveExportAction *action, gboolean clear_text);
+
+/**
+ * varve_export_action_set_allow_trim:
+ * @allow: %TRUE: they may
+ *
+ * Readers may trim what they have read.
+ *
+ * Since: 0.1
+ */
+VARVE_API void varve_export_action_set_allow_trim (VarveExportAction *action, gboolean allow);
+
+/**
+ * varve_export_action_set_command:
+ * @command: (nullable): the command; %NULL: none, the session lives on
+ *
+ * Runs a shell command on the session, whose exit status decides whether the checkpoint is kept;
+ * the session ends with it.
+ *
+ * Since: 0.1
+ */
+VARVE_API void varve_export_action_set_command (VarveExportAction *action, const char *command);
 
 G_END_DECLS

@@ -286,6 +286,45 @@ decide_named (const VarvePlanInput *input, VarvePlanDisk *plan, GError **error)
   return true;
 }
 
+/* Without a store. What is wrong with one disk makes that one full. */
+static void
+decide_since (const VarvePlanInput *input, VarvePlanDisk *plan)
+{
+  const VarveBitmap *bitmap =
+      varve_bitmap_find (input->bitmaps, plan->disk->name, input->incremental);
+
+  plan->decision = VARVE_DECISION_FULL;
+  plan->reason = bitmap ? varve_checkpoint_distrust (bitmap)
+                        : g_strdup_printf ("it has no checkpoint '%s'", input->incremental);
+  if (plan->reason != NULL)
+    return;
+  plan->decision = VARVE_DECISION_INCREMENTAL;
+  plan->since = g_strdup (bitmap->name);
+  plan->reason = g_strdup_printf ("changed since checkpoint '%s'", bitmap->name);
+}
+
+/* A checkpoint that no disk at all can be read by was named by mistake, or is lost: who named it counts on it. */
+static bool
+check_since (const VarvePlanInput *input, GPtrArray *plans, GError **error)
+{
+  const VarvePlanDisk *first = NULL;
+
+  if (input->manifests != NULL || g_str_equal (input->incremental, "never"))
+    return true;
+  for (guint i = 0; i < plans->len; i++) {
+    const VarvePlanDisk *plan = g_ptr_array_index (plans, i);
+
+    if (plan->decision == VARVE_DECISION_INCREMENTAL)
+      return true;
+    if (first == NULL && plan->decision == VARVE_DECISION_FULL)
+      first = plan;
+  }
+  return varve_throw (error, VARVE_ERROR_CHECKPOINT,
+                      "Nothing can be read since checkpoint '%s'. Disk '%s': %s. Leave the "
+                      "checkpoint out, and read everything.",
+                      input->incremental, first->disk->name, first->reason);
+}
+
 static bool
 decide (const VarvePlanInput *input, VarvePlanDisk *plan, GError **error)
 {
@@ -313,7 +352,11 @@ decide (const VarvePlanInput *input, VarvePlanDisk *plan, GError **error)
   plan->transient = plan->checkpoint && !disk->can_persist;
   if (g_str_equal (input->incremental, "never")) {
     plan->decision = VARVE_DECISION_FULL;
-    plan->reason = g_strdup ("asked for");
+    plan->reason = g_strdup (input->manifests ? "asked for" : "no checkpoint was named");
+    return true;
+  }
+  if (input->manifests == NULL) {
+    decide_since (input, plan);
     return true;
   }
   if (!g_str_equal (input->incremental, "auto"))
@@ -362,5 +405,5 @@ varve_plan (const VarvePlanInput *input, GError **error)
                  input->disks->len ? "" : ", as the domain has none");
     return NULL;
   }
-  return g_steal_pointer (&plans);
+  return check_since (input, plans, error) ? g_steal_pointer (&plans) : NULL;
 }

@@ -9,6 +9,9 @@
  *   full         reads and stores everything: the last resort
  *   skip         not backed up
  *
+ * Without a store (an export to a reader that keeps his own books) there is no rescan, the checkpoint that was
+ * named is taken at its word, whoever's it is, and a disk that does not have it is full.
+ *
  * A push knows no rescan, as nobody compares: such a disk is full, and so is one that has grown, of which the bitmap does not
  * tell what came with the new part.
  */
@@ -34,14 +37,15 @@ typedef char *(*VarveBaseCheckFunc) (const VarveManifest *manifest, const char *
 typedef struct {
   const char *uuid; /* of the domain */
   const char *owner;
-  const char *incremental; /* "auto", "never", or a checkpoint */
+  const char *incremental; /* "auto", "never", or a checkpoint; without a store not "auto" */
   GPtrArray *disks;        /* of VarveDisk */
   GPtrArray *bitmaps;      /* of VarveBitmap */
-  GPtrArray *manifests;    /* of VarveManifest: all of the store, oldest first */
-  GPtrArray *include;      /* of char*: only these; empty: all that can be */
-  GPtrArray *exclude;      /* of char* */
-  unsigned max_chain;      /* links */
-  bool push;               /* QEMU writes the layers */
+  GPtrArray
+      *manifests; /* of VarveManifest: all of the store, oldest first; NULL: there is no store */
+  GPtrArray *include; /* of char*: only these; empty: all that can be */
+  GPtrArray *exclude; /* of char* */
+  unsigned max_chain; /* links */
+  bool push;          /* QEMU writes the layers */
   VarveBaseCheckFunc check_base;
   gpointer check_data;
 } VarvePlanInput;

@@ -9,8 +9,9 @@
  * are final: `broken` holds the reason, and every later call fails with it.
  *
  * A monitor outlives its clients. What QEMU was at when the last one died is answered to the next:
- * that comes before the answer to the next one's own first command, as commands are run in turn. So
- * ids begin at random, and until then other replies are dropped.
+ * that comes before the answer to the next one's own first command, as commands are run in turn, and
+ * may come before the greeting, as that is said by another thread. So ids begin at random, and until
+ * then other replies are dropped.
  */
 #include "config.h"
 #include "qemu/qmp.h"
@@ -360,6 +361,22 @@ read_greeting (VarveQmp *qmp, JsonObject *greeting, GError **error)
   return true;
 }
 
+/* The greeting, behind whatever answers and events are still meant for the client before us. NULL
+ * without an error: time is up. (transfer full) */
+static JsonObject *
+receive_greeting (VarveQmp *qmp, int64_t deadline, GCancellable *cancellable, GError **error)
+{
+  for (;;) {
+    g_autoptr (JsonObject) message =
+        varve_qmp_wire_receive (qmp->wire, deadline, cancellable, error);
+
+    if (!message ||
+        !(json_object_has_member (message, "return") || json_object_has_member (message, "error") ||
+          json_object_has_member (message, "event")))
+      return g_steal_pointer (&message);
+  }
+}
+
 static bool
 in_use (const char *name, unsigned timeout_s, GError **error)
 {
@@ -383,7 +400,7 @@ negotiate (VarveQmpWire *wire, unsigned timeout_s, int64_t deadline, GCancellabl
   qmp->abandoned = g_array_new (FALSE, FALSE, sizeof (int64_t));
   g_queue_init (&qmp->events);
 
-  g_autoptr (JsonObject) greeting = varve_qmp_wire_receive (wire, deadline, cancellable, &inner);
+  g_autoptr (JsonObject) greeting = receive_greeting (qmp, deadline, cancellable, &inner);
   if (!greeting) {
     if (inner)
       g_propagate_error (error, g_steal_pointer (&inner));

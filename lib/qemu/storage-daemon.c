@@ -343,6 +343,12 @@ varve_storage_daemon_qmp (VarveStorageDaemon *daemon)
   return daemon->qmp;
 }
 
+const char *
+varve_storage_daemon_socket (const VarveStorageDaemon *daemon)
+{
+  return daemon->socket_path;
+}
+
 char *
 varve_storage_daemon_uri (VarveStorageDaemon *daemon, const char *export_name)
 {

@@ -51,6 +51,8 @@ VarveStorageDaemon *varve_storage_daemon_start (const char *directory,
 
 /* Its monitor, for what the caller wants to ask. Owned by the daemon. */
 VarveQmp *varve_storage_daemon_qmp (VarveStorageDaemon *daemon);
+/* The path of its NBD socket. Owned by the daemon. */
+const char *varve_storage_daemon_socket (const VarveStorageDaemon *daemon);
 /* nbd+unix:///NAME?socket=PATH (transfer full); NULL where nothing is served */
 char *varve_storage_daemon_uri (VarveStorageDaemon *daemon, const char *export_name);
 /* The node behind an export: "n-<export_name>" where that is a name that QEMU takes for a node (31

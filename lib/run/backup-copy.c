@@ -55,6 +55,7 @@ open_export (const VarveEndpoint *endpoint, const char *label, bool changed_only
     .dirty_context = changed_only ? endpoint->dirty_context : NULL,
     .allocation_context = endpoint->allocation_context,
     .contexts_may_share = endpoint->contexts_may_share,
+    .trim_unit = endpoint->trim_unit,
     .connections = endpoint->connections,
   };
 
@@ -143,6 +144,7 @@ copy (VarveBackupRun *run, BlockSource *source, BlockSource *base, const VarvePl
     .clean_limit = base ? base->size : 0,
     .tick = tick,
     .tick_data = &state,
+    .release = true,
     .speed = run->def->speed,
   };
 

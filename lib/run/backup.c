@@ -10,6 +10,7 @@
 
 #include "checkpoint/name.h"
 #include "fleece/scratch.h"
+#include "run/source.h"
 #include "util/clock.h"
 #include "util/error.h"
 #include "util/failpoint.h"
@@ -48,28 +49,6 @@ emit (VarveBackupRun *run, VarveEvent event)
 
 /* --- look ------------------------------------------------------------------------------------- */
 
-static VarveDomain *
-open_domain (const VarveStateDir *state, const VarveBackupDef *def, GCancellable *cancellable,
-             GError **error)
-{
-  g_autoptr (GHashTable) images =
-      g_hash_table_new_full (g_str_hash, g_str_equal, NULL, (GDestroyNotify)varve_image_free);
-  g_autoptr (GHashTable) qdevs = g_hash_table_new (g_str_hash, g_str_equal);
-  VarveDomainAddress address = { def->uri, def->domain, def->uuid, images, qdevs };
-
-  for (guint i = 0; i < def->disks->len; i++) {
-    VarveJobDisk *disk = g_ptr_array_index (def->disks, i);
-
-    if (disk->image_path)
-      g_hash_table_insert (
-          images, disk->name,
-          varve_image_new (disk->image_path, disk->image_format, disk->image_key_file));
-    if (disk->qdev)
-      g_hash_table_insert (qdevs, disk->name, disk->qdev);
-  }
-  return varve_run_open_domain (state, &address, def->wait, cancellable, error);
-}
-
 static bool
 list_store (VarveBackupRun *run, GCancellable *cancellable, GError **error)
 {
@@ -89,7 +68,7 @@ look (VarveBackupRun *run, const char *session, GCancellable *cancellable, GErro
   g_autofree char *holder = g_strdup_printf ("backup %s, pid %d", session, (int)getpid ());
 
   /* The domain first: a store is not made for one that is not there. */
-  run->domain = open_domain (run->context->state, def, cancellable, error);
+  run->domain = varve_run_open_source (run->context, def, cancellable, error);
   if (run->domain == NULL)
     return false;
   run->store = varve_store_impl_open (def->store, true, error);
@@ -151,11 +130,7 @@ make_plan (VarveBackupRun *run, GError **error)
     .check_data = run->store,
   };
 
-  for (guint i = 0; i < run->def->disks->len; i++) {
-    VarveJobDisk *disk = g_ptr_array_index (run->def->disks, i);
-
-    g_ptr_array_add (disk->backup ? include : exclude, disk->name);
-  }
+  varve_run_source_disks (run->def, include, exclude);
   run->plans = varve_plan (&input, error);
   if (run->plans == NULL)
     return false;
@@ -203,19 +178,6 @@ fill_start (VarveBackupRun *run)
   run->manifest->checkpoint = g_strdup (run->start->checkpoint);
 }
 
-static bool
-refuse (const VarveStartReport *report, GError **error)
-{
-  g_autoptr (GString) all = g_string_new (NULL);
-
-  if (report->refusals->len == 0)
-    return true;
-  for (guint i = 0; i < report->refusals->len; i++)
-    g_string_append_printf (all, "%s%s", i ? " " : "",
-                            (char *)g_ptr_array_index (report->refusals, i));
-  return varve_throw (error, VARVE_ERROR_REFUSED, "%s", all->str);
-}
-
 /* The manifest keeps what was told. */
 static void
 tell (VarveBackupRun *run, VarveEventType type, const char *text)
@@ -224,33 +186,17 @@ tell (VarveBackupRun *run, VarveEventType type, const char *text)
   emit (run, (VarveEvent){ .type = type, .text = text });
 }
 
-static char *
-scratch_directory (VarveBackupRun *run)
-{
-  if (run->def->scratch_directory)
-    return g_strdup (run->def->scratch_directory);
-  return g_build_filename (varve_state_dir_path (run->context->state), "scratch", NULL);
-}
-
-/* The snapshot columns, and the driver's word on the whole: what is refused, what is weaker, and
- * whether scratch is needed at all. */
 static bool
 check_start (VarveBackupRun *run, GCancellable *cancellable, GError **error)
 {
   g_autoptr (VarveStartReport) report = NULL;
-  g_autofree char *directory = scratch_directory (run);
 
-  if (!run->start->push)
-    varve_scratch_plan (run->start, directory);
-  if (!varve_domain_check (run->domain, run->start, &report, cancellable, error) ||
-      !refuse (report, error))
+  if (!varve_run_source_check (run->context, run->def, run->domain, run->start, &report,
+                               cancellable, error))
     return false;
   run->manifest->strategy = g_strdup (report->strategy);
   for (guint i = 0; i < report->weaker->len; i++)
     tell (run, VARVE_EVENT_NOTE, g_ptr_array_index (report->weaker, i));
-  if (report->needs_scratch)
-    return varve_scratch_check (run->start, directory, &run->start->policy.watermark, error);
-  varve_scratch_none (run->start);
   return true;
 }
 
@@ -308,13 +254,7 @@ prepare (VarveBackupRun *run, const char *session, GCancellable *cancellable, GE
   manifest->uuid = g_strdup (run->domain->uuid);
   manifest->uri = g_strdup (run->domain->uri);
   manifest->owner = g_strdup (run->owner);
-  run->start = varve_start_new (session);
-  run->start->directory = varve_state_dir_file (run->context->state, "sockets", session);
-  run->start->policy = (VarveGuardPolicy){
-    .write_timeout = run->def->write_timeout,
-    .scratch_limit = run->def->scratch_limit,
-    .pause = run->def->pause_never ? VARVE_PAUSE_NEVER : VARVE_PAUSE_BRIEF,
-  };
+  run->start = varve_run_source_start (run->context, run->def, session);
   run->start->push = is_push (run->def);
   run->start->speed = run->def->speed;
   fill_start (run);
@@ -330,23 +270,13 @@ prepare (VarveBackupRun *run, const char *session, GCancellable *cancellable, GE
 static VarveRecord *
 make_record (VarveBackupRun *run)
 {
-  VarveRecord *record = varve_record_new (run->start->session);
+  VarveRecord *record = varve_run_source_record (run->def, run->domain, run->start);
 
-  record->uri = g_strdup (run->domain->uri);
-  record->domain = g_strdup (run->domain->name);
-  record->uuid = g_strdup (run->domain->uuid);
   record->owner = g_strdup (run->owner);
   record->backup = g_strdup (run->manifest->id);
   record->store = g_strdup (run->store->uri);
   record->strategy = g_strdup (run->manifest->strategy);
   record->started = varve_backup_id_time (run->manifest->id);
-  for (guint i = 0; i < run->def->disks->len; i++) {
-    const VarveJobDisk *disk = g_ptr_array_index (run->def->disks, i);
-
-    if (disk->image_path)
-      varve_record_add_image (record, disk->name, disk->image_path, disk->image_format,
-                              disk->image_key_file);
-  }
   return record;
 }
 
@@ -412,7 +342,8 @@ copy_disks (VarveBackupRun *run, GCancellable *cancellable, GError **error)
     if (!varve_backup_copy_disk (run, varve_backup_plan_of (run, disk->name), disk, cancellable,
                                  error)) {
       varve_session_explain (run->session, error);
-      varve_scratch_explain (run->start, error);
+      if (run->domain->local)
+        varve_scratch_explain (run->start, error);
       return varve_prefix (error, "Disk '%s' of domain '%s'", disk->name, run->domain->name);
     }
     tell_disk_done (run, disk);

@@ -195,7 +195,8 @@ varve_checkpoint_work_open (VarveCheckpointWork *work, const VarveCheckpointsDef
                             const char *what, bool recover, GCancellable *cancellable,
                             GError **error)
 {
-  VarveDomainAddress address = { def->uri, def->domain, def->uuid, def->images, def->qdevs };
+  VarveDomainAddress address = { def->uri,   def->domain, def->uuid, def->images,
+                                 def->qdevs, NULL,        false };
   g_autofree char *holder = g_strdup_printf ("checkpoint %s, pid %d", what, (int)getpid ());
 
   *work = (VarveCheckpointWork){ .def = def };

@@ -15,6 +15,7 @@ typedef struct {
   const char *job;
   VarveStateDir *state;
   const VarveEventSink *events;
+  int output; /* where commands of the job write what they say; -1: as we do */
 } VarveRunContext;
 
 bool varve_run_backup (const VarveRunContext *context, const VarveBackupDef *def,
@@ -22,8 +23,11 @@ bool varve_run_backup (const VarveRunContext *context, const VarveBackupDef *def
 bool varve_run_restore (const VarveRunContext *context, const VarveRestoreDef *def,
                         GCancellable *cancellable, GError **error);
 
+bool varve_run_export (const VarveRunContext *context, const VarveExportDef *def,
+                       GCancellable *cancellable, GError **error);
 /* The monitor of a bare QEMU serves one client: whoever has it makes the domain busy, and is waited
- * for as the domain's lock is. A guard that is at work on the domain gets it to himself first. */
+ * for as the domain's lock is. A guard that is at work on the domain gets it to himself first. Where it is busy with a
+ * session of ours, the error says whose. */
 VarveDomain *varve_run_open_domain (const VarveStateDir *state, const VarveDomainAddress *address,
                                     unsigned wait_s, GCancellable *cancellable, GError **error);
 

@@ -5,14 +5,53 @@
 #include "config.h"
 
 #include "run/context.h"
+#include "session/session.h"
 #include "store/manifest.h"
+#include "util/clock.h"
 #include "util/error.h"
 
 #define RETRY_US (G_USEC_PER_SEC / 4)
 
-static VarveDomain *
-wait_for_domain (const VarveDomainAddress *address, unsigned wait_s, GCancellable *cancellable,
+/* "export session 0123456789abcdef of owner 'x-acme', which …". (transfer full) */
+static char *
+describe_session (const VarveRecord *record)
+{
+  g_autofree char *until = record->expires ? varve_format_time (record->expires) : NULL;
+
+  if (until)
+    return g_strdup_printf ("export session %s of owner '%s', which ends by itself at %s, and by "
+                            "'varve export end'",
+                            record->id, record->owner, until);
+  return g_strdup_printf ("backup %s of owner '%s' (session %s)",
+                          record->backup ? record->backup : "", record->owner ? record->owner : "",
+                          record->id);
+}
+
+/* A bare QEMU does not know who has its monitor: a session of ours is found by its record. */
+static void
+name_the_holder (const VarveStateDir *state, const VarveDomainAddress *address, unsigned wait_s,
                  GError **error)
+{
+  g_autoptr (GPtrArray) ids = varve_record_list (state, NULL);
+
+  for (guint i = 0; ids && i < ids->len; i++) {
+    const char *id = g_ptr_array_index (ids, i);
+    g_autoptr (VarveRecord) record = varve_record_load (state, id, NULL);
+
+    if (!record || !g_str_equal (record->uri, address->uri) || !varve_session_is_live (state, id))
+      continue;
+    g_autofree char *session = describe_session (record);
+    g_clear_error (error);
+    varve_throw (error, VARVE_ERROR_BUSY,
+                 "Domain '%s' is in use by %s. Waited %u s for it; try again when that has ended.",
+                 record->domain, session, wait_s);
+    return;
+  }
+}
+
+static VarveDomain *
+wait_for_domain (const VarveStateDir *state, const VarveDomainAddress *address, unsigned wait_s,
+                 GCancellable *cancellable, GError **error)
 {
   gint64 deadline = g_get_monotonic_time () + (gint64)wait_s * G_USEC_PER_SEC;
 
@@ -24,6 +63,8 @@ wait_for_domain (const VarveDomainAddress *address, unsigned wait_s, GCancellabl
       return domain;
     if (!varve_error_matches (local, VARVE_ERROR_BUSY) || g_get_monotonic_time () >= deadline ||
         g_cancellable_is_cancelled (cancellable)) {
+      if (varve_error_matches (local, VARVE_ERROR_BUSY))
+        name_the_holder (state, address, wait_s, &local);
       g_propagate_error (error, g_steal_pointer (&local));
       return NULL;
     }
@@ -35,7 +76,7 @@ VarveDomain *
 varve_run_open_domain (const VarveStateDir *state, const VarveDomainAddress *address,
                        unsigned wait_s, GCancellable *cancellable, GError **error)
 {
-  VarveDomain *domain = wait_for_domain (address, wait_s, cancellable, error);
+  VarveDomain *domain = wait_for_domain (state, address, wait_s, cancellable, error);
   g_autofree char *name = domain ? g_strdup (domain->name) : NULL;
   g_autofree char *uuid = domain ? g_strdup (domain->uuid) : NULL;
 
@@ -43,7 +84,7 @@ varve_run_open_domain (const VarveStateDir *state, const VarveDomainAddress *add
     return domain;
   varve_domain_free (domain);
   return varve_run_await_guard (state, name, uuid, cancellable, error)
-             ? wait_for_domain (address, wait_s, cancellable, error)
+             ? wait_for_domain (state, address, wait_s, cancellable, error)
              : NULL;
 }
 

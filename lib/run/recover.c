@@ -7,6 +7,7 @@
 
 #include <unistd.h>
 
+#include "run/export-host.h"
 #include "run/varve-run.h"
 #include "store/store.h"
 #include "util/error.h"
@@ -38,8 +39,7 @@ tell (const VarveEventSink *events, VarveEventType type, const VarveRecord *reco
   varve_event_emit (events, &event);
 }
 
-/* The store says whether the backup exists; a store that cannot be asked leaves the question open.
- */
+/* The store says whether the backup exists; a store that cannot be asked leaves the question open. */
 static bool
 is_committed (const VarveRecord *record, bool *out_known, gpointer data)
 {
@@ -47,7 +47,8 @@ is_committed (const VarveRecord *record, bool *out_known, gpointer data)
   g_autoptr (GPtrArray) manifests = NULL;
   g_autoptr (GPtrArray) problems = g_ptr_array_new_with_free_func (g_free);
 
-  *out_known = false;
+  /* Without a store it is the record that says whether it is kept; this one does not. */
+  *out_known = record->store == NULL;
   if (record->store == NULL || record->backup == NULL)
     return false;
   store = varve_store_impl_open (record->store, false, NULL);
@@ -64,7 +65,8 @@ bool
 varve_recover_record (const VarveStateDir *state, VarveDomain *domain, const VarveRecord *record,
                       const VarveEventSink *events, GCancellable *cancellable, GError **error)
 {
-  if (!varve_session_recover (state, domain, record, is_committed, NULL, cancellable, error))
+  if (!varve_session_recover (state, domain, record, is_committed, NULL, cancellable, error) ||
+      !varve_export_forget (state, record->id, error))
     return false;
   tell (events, VARVE_EVENT_RECOVERED, record, "ended");
   return true;
@@ -75,7 +77,8 @@ open_domain (const VarveRecord *record, GCancellable *cancellable, GError **erro
 {
   g_autoptr (GHashTable) images =
       g_hash_table_new_full (g_str_hash, g_str_equal, NULL, (GDestroyNotify)varve_image_free);
-  VarveDomainAddress address = { record->uri, record->domain, record->uuid, images, NULL };
+  VarveDomainAddress address = { record->uri, record->domain, record->uuid, images,
+                                 NULL,        record->agent,  true };
 
   for (guint i = 0; i < record->images->len; i++) {
     const VarveRecordImage *image = g_ptr_array_index (record->images, i);
@@ -127,6 +130,21 @@ recover_one (const VarveStateDir *state, const VarveRecord *record, const VarveE
       varve_run_lock_domain (state, record->domain, record->uuid, holder, 0, cancellable, error);
 
   return lock != NULL && recover_locked (state, record->id, events, cancellable, error);
+}
+
+bool
+varve_recover_session (const VarveStateDir *state, const char *id, const VarveEventSink *events,
+                       GCancellable *cancellable, GError **error)
+{
+  g_autoptr (GError) local = NULL;
+  g_autoptr (VarveRecord) record = varve_record_load (state, id, &local);
+
+  if (record != NULL)
+    return recover_one (state, record, events, cancellable, error);
+  if (varve_error_matches (local, VARVE_ERROR_NOT_FOUND))
+    return true;
+  g_propagate_error (error, g_steal_pointer (&local));
+  return false;
 }
 
 char *

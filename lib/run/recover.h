@@ -12,6 +12,11 @@ bool varve_recover_record (const VarveStateDir *state, VarveDomain *domain,
                            const VarveRecord *record, const VarveEventSink *events,
                            GCancellable *cancellable, GError **error);
 
+/* Ends session @id, whose worker is dead. A record that is not there is no error. */
+bool varve_recover_session (const VarveStateDir *state, const char *id,
+                            const VarveEventSink *events, GCancellable *cancellable,
+                            GError **error);
+
 /* Ends session @id for a guard: takes the domain's lock, and around it one by which a run that finds the
  * domain busy knows that it is a guard who is at work. A record that is not there is no error: somebody
  * else was quicker. Also where the domain's lock was not to be had (VARVE_ERROR_BUSY). */

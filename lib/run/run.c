@@ -15,6 +15,7 @@ struct _VarveRun {
   char *only;
   char *state_directory;
   VarveEventSink events;
+  int output;
 };
 
 G_DEFINE_FINAL_TYPE (VarveRun, varve_run, G_TYPE_OBJECT)
@@ -40,6 +41,7 @@ varve_run_class_init (VarveRunClass *klass)
 static void
 varve_run_init (VarveRun *run)
 {
+  run->output = -1;
   /* Other languages may call g_object_new(): a run of a job that is refused. */
   run->job = varve_job_new (NULL);
 }
@@ -80,12 +82,11 @@ varve_run_set_event_func (VarveRun *run, VarveEventFunc func, gpointer user_data
   run->events = (VarveEventSink){ func, user_data, destroy };
 }
 
-static const char *
-action_name (GObject *action)
+void
+varve_run_set_output (VarveRun *run, int fd)
 {
-  if (VARVE_IS_BACKUP_ACTION (action))
-    return varve_backup_action_def (VARVE_BACKUP_ACTION (action))->name;
-  return varve_restore_action_def (VARVE_RESTORE_ACTION (action))->name;
+  g_return_if_fail (VARVE_IS_RUN (run));
+  run->output = fd;
 }
 
 static bool
@@ -94,6 +95,9 @@ execute_action (const VarveRunContext *context, GObject *action, GCancellable *c
 {
   if (VARVE_IS_BACKUP_ACTION (action))
     return varve_run_backup (context, varve_backup_action_def (VARVE_BACKUP_ACTION (action)),
+                             cancellable, error);
+  if (VARVE_IS_EXPORT_ACTION (action))
+    return varve_run_export (context, varve_export_action_def (VARVE_EXPORT_ACTION (action)),
                              cancellable, error);
   return varve_run_restore (context, varve_restore_action_def (VARVE_RESTORE_ACTION (action)),
                             cancellable, error);
@@ -126,11 +130,11 @@ varve_run_execute (VarveRun *run, GCancellable *cancellable, GError **error)
   state = varve_state_dir_open (run->state_directory, error);
   if (state == NULL)
     return FALSE;
-  context = (VarveRunContext){ varve_job_get_name (run->job), state, &run->events };
+  context = (VarveRunContext){ varve_job_get_name (run->job), state, &run->events, run->output };
   for (guint i = 0; i < actions->len; i++) {
     GObject *action = g_ptr_array_index (actions, i);
 
-    if (run->only && g_strcmp0 (action_name (action), run->only) != 0)
+    if (run->only && g_strcmp0 (varve_action_name (action), run->only) != 0)
       continue;
     if (!execute_action (&context, action, cancellable, &local)) {
       partly (done, &local);

@@ -68,6 +68,16 @@ VARVE_API void varve_run_set_event_func (VarveRun *run, VarveEventFunc func, gpo
                                          GDestroyNotify destroy);
 
 /**
+ * varve_run_set_output:
+ * @fd: a descriptor that lives as long as the run; -1: where this process writes it
+ *
+ * Where the commands of a job write what they say on stdout.
+ *
+ * Since: 0.1
+ */
+VARVE_API void varve_run_set_output (VarveRun *run, int fd);
+
+/**
  * varve_run_execute:
  *
  * Runs the actions of the job in order; the first failure ends the run. May take hours; uses the

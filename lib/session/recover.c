@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "fleece/scratch.h"
+#include "session/listener.h"
 #include "session/session.h"
 #include "util/durable.h"
 #include "util/error.h"
@@ -127,9 +128,11 @@ varve_session_recover (const VarveStateDir *dir, VarveDomain *domain, const Varv
   if (domain != NULL && !end_on_domain (domain, start, record, keep, known, cancellable, error))
     return varve_prefix (error, "Session %s of domain '%s' could not be ended", record->id,
                          record->domain);
-  if (!varve_scratch_remove (start, error))
+  if ((domain == NULL || domain->local) && !varve_scratch_remove (start, error))
     return false;
   if (record->directory && !varve_remove_tree (record->directory, error))
+    return false;
+  if (record->socket && !varve_listener_remove_dead (record->socket, error))
     return false;
   return varve_record_unlink (record, dir, error);
 }

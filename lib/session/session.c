@@ -229,6 +229,12 @@ varve_session_endpoint (VarveSession *session, const char *disk, VarveEndpoint *
   return varve_snapshot_endpoint (session->snapshot, disk, out, cancellable, error);
 }
 
+void
+varve_session_set_release (VarveSession *session, void (*release) (gpointer data), gpointer data)
+{
+  varve_watch_set_release (session->watch, release, data);
+}
+
 bool
 varve_session_progress (VarveSession *session, GArray **out, GCancellable *cancellable,
                         GError **error)

@@ -54,6 +54,12 @@ const VarveRecord *varve_session_record (const VarveSession *session);
  * has been taken down then, or is about to be. */
 bool varve_session_check (VarveSession *session, GError **error);
 
+/* Readers that are not the caller's: @release closes their connections to the hypervisor. It is called before the watch
+ * takes a lost snapshot down, in any thread; whoever ends the session himself closes them himself. @data must live until
+ * then. */
+void varve_session_set_release (VarveSession *session, void (*release) (gpointer data),
+                                gpointer data);
+
 /* A reader of a lost snapshot is only told that his connection broke: *@error becomes the reason, where
  * the watch knows one. */
 void varve_session_explain (VarveSession *session, GError **error);

@@ -37,6 +37,8 @@ struct VarveWatch {
   gint64 host_moved; /* monotonic us */
   VarveSnapshotStatus last;
   GError *trouble; /* the first that was found; never unset */
+  void (*release) (gpointer data);
+  gpointer release_data;
 };
 
 /* --- what may be wrong ------------------------------------------------------------------------- */
@@ -127,11 +129,26 @@ look (VarveWatch *watch, GError **error)
 /* --- what is done about it ---------------------------------------------------------------------- */
 
 static void
+release_readers (VarveWatch *watch)
+{
+  void (*release) (gpointer data);
+  gpointer data;
+
+  g_mutex_lock (&watch->mutex);
+  release = watch->release;
+  data = watch->release_data;
+  g_mutex_unlock (&watch->mutex);
+  if (release)
+    release (data);
+}
+
+static void
 end_trouble (VarveWatch *watch)
 {
   VarveSnapshot *snapshot = watch->options.snapshot;
   g_autoptr (GError) error = NULL;
 
+  release_readers (watch);
   watch->tries++;
   watch->ended = varve_snapshot_end (snapshot, false, NULL, &error) &&
                  varve_teardown_resume (snapshot->domain, watch->options.record, NULL, &error);
@@ -250,6 +267,15 @@ varve_watch_free (VarveWatch *watch)
   g_mutex_clear (&watch->mutex);
   g_mutex_clear (&watch->asking);
   g_free (watch);
+}
+
+void
+varve_watch_set_release (VarveWatch *watch, void (*release) (gpointer data), gpointer data)
+{
+  g_autoptr (GMutexLocker) locker = g_mutex_locker_new (&watch->mutex);
+
+  watch->release = release;
+  watch->release_data = data;
 }
 
 bool

@@ -37,6 +37,8 @@ typedef struct {
 
 /* All of @options must live until the watch is freed. */
 VarveWatch *varve_watch_start (const VarveWatchOptions *options);
+/* Called, in whatever thread, before the watch takes the snapshot down. */
+void varve_watch_set_release (VarveWatch *watch, void (*release) (gpointer data), gpointer data);
 /* Ends the thread. */
 void varve_watch_free (VarveWatch *watch);
 

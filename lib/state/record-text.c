@@ -73,6 +73,7 @@ static const Field session_fields[] = {
   FIELD (VarveRecord, "strategy", KIND_NAME, false, strategy),
   FIELD (VarveRecord, "directory", KIND_PATH, false, directory),
   FIELD (VarveRecord, "socket", KIND_PATH, false, socket),
+  FIELD (VarveRecord, "agent", KIND_PATH, false, agent),
   { NULL },
 };
 
@@ -219,8 +220,9 @@ varve_record_check (const VarveRecord *record, GError **error)
 
   if (!check_fields (record, session_fields, SESSION, error))
     return false;
-  if ((size_t)record->phase >= G_N_ELEMENTS (phases) || record->started < 0)
-    return varve_throw (error, VARVE_ERROR_FAILED, "The phase or the time of the start is wrong.");
+  if ((size_t)record->phase >= G_N_ELEMENTS (phases) || record->started < 0 || record->expires < 0)
+    return varve_throw (error, VARVE_ERROR_FAILED,
+                        "The phase, or the time of the start or the end, is wrong.");
   if (record->disks->len > MAX_ITEMS || record->images->len > MAX_ITEMS)
     return varve_throw (error, VARVE_ERROR_FAILED, "It has more than %d disks.", MAX_ITEMS);
 
@@ -261,6 +263,8 @@ varve_record_format (const VarveRecord *record)
   format_group (file, SESSION, "", record, session_fields, session_flags);
   g_key_file_set_string (file, SESSION, "phase", phases[record->phase]);
   g_key_file_set_int64 (file, SESSION, "started", record->started);
+  if (record->expires)
+    g_key_file_set_int64 (file, SESSION, "expires", record->expires);
 
   for (guint i = 0; i < record->disks->len; i++) {
     const VarveRecordDisk *disk = record->disks->pdata[i];
@@ -315,6 +319,8 @@ parse_special (VarveRecord *record, const char *key, const char *value, bool *ou
   }
   if (g_str_equal (key, "started"))
     return g_ascii_string_to_signed (value, 10, 0, G_MAXINT64, &record->started, NULL);
+  if (g_str_equal (key, "expires"))
+    return g_ascii_string_to_signed (value, 10, 1, G_MAXINT64, &record->expires, NULL);
   *out_known = false;
   return true;
 }

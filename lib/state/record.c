@@ -69,6 +69,7 @@ varve_record_free (VarveRecord *record)
   g_free (record->strategy);
   g_free (record->directory);
   g_free (record->socket);
+  g_free (record->agent);
   g_ptr_array_unref (record->disks);
   g_ptr_array_unref (record->images);
   g_free (record);

@@ -49,12 +49,14 @@ typedef struct {
   char *store;       /* STORE argument, or NULL */
   char *strategy;    /* driver's word, set by the start */
   char *directory;   /* with the sockets */
-  char *socket;      /* NBD socket, or NULL */
+  char *socket;      /* published UNIX socket of an export session, or NULL */
+  char *agent;       /* guest agent's socket of a bare QEMU, or NULL */
   bool was_running;  /* before the start */
   bool frozen;       /* file systems were frozen by us, or may be yet: thaw */
   bool kept;         /* the checkpoint is committed */
   bool push;         /* QEMU writes the backup itself */
   int64_t started;   /* unix seconds */
+  int64_t expires;   /* unix seconds; 0: a session that lasts as long as its work */
   GPtrArray *disks;  /* of VarveRecordDisk */
   GPtrArray *images; /* of VarveRecordImage: how a stopped domain was opened */
 } VarveRecord;

@@ -28,10 +28,8 @@ static const struct {
   const char *name;
   int mode;
 } kinds[] = {
-  { "locks", 0700 },
-  { "sessions", 0700 },
-  { "scratch", 0711 },
-  { "sockets", 0711 },
+  { "locks", 0700 },   { "sessions", 0700 }, { "scratch", 0711 },
+  { "sockets", 0711 }, { "exports", 0700 },
 };
 
 static bool

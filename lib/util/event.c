@@ -35,7 +35,8 @@ G_DEFINE_ENUM_TYPE (VarveEventType, varve_event_type,
                     G_DEFINE_ENUM_VALUE (VARVE_EVENT_NOTE, "note"),
                     G_DEFINE_ENUM_VALUE (VARVE_EVENT_WARNING, "warning"),
                     G_DEFINE_ENUM_VALUE (VARVE_EVENT_RECOVERED, "recovered"),
-                    G_DEFINE_ENUM_VALUE (VARVE_EVENT_RUN_DONE, "run-done"))
+                    G_DEFINE_ENUM_VALUE (VARVE_EVENT_RUN_DONE, "run-done"),
+                    G_DEFINE_ENUM_VALUE (VARVE_EVENT_EXPORT_READY, "export-ready"))
 
 const char *
 varve_event_type_get_name (VarveEventType type)
@@ -63,6 +64,7 @@ varve_event_copy (const VarveEvent *event)
   copy->backup = g_strdup (event->backup);
   copy->decision = g_strdup (event->decision);
   copy->text = g_strdup (event->text);
+  copy->session = g_strdup (event->session);
   return copy;
 }
 
@@ -77,5 +79,6 @@ varve_event_free (VarveEvent *event)
   g_free ((char *)event->backup);
   g_free ((char *)event->decision);
   g_free ((char *)event->text);
+  g_free ((char *)event->session);
   g_free (event);
 }

@@ -9,9 +9,19 @@
 #include <dlfcn.h>
 #include <gio/gio.h>
 
-/* libexec/NAME beside the object that this code was loaded from, if it is there. */
 static char *
-beside_library (const char *name)
+if_executable (const char *directory, const char *below, const char *name)
+{
+  g_autofree char *path = g_build_filename (directory, below, name, NULL);
+
+  if (!g_path_is_absolute (path) || !g_file_test (path, G_FILE_TEST_IS_EXECUTABLE))
+    return NULL;
+  return g_steal_pointer (&path);
+}
+
+/* libexec/NAME beside the object that this code was loaded from; NAME itself where that is another of our programs. */
+static char *
+beside_us (const char *name)
 {
   Dl_info info;
 
@@ -19,11 +29,8 @@ beside_library (const char *name)
     return NULL;
 
   g_autofree char *directory = g_path_get_dirname (info.dli_fname);
-  g_autofree char *path = g_build_filename (directory, "libexec", name, NULL);
-
-  if (!g_path_is_absolute (path) || !g_file_test (path, G_FILE_TEST_IS_EXECUTABLE))
-    return NULL;
-  return g_steal_pointer (&path);
+  char *path = if_executable (directory, "libexec", name);
+  return path ? path : if_executable (directory, "", name);
 }
 
 char *
@@ -34,6 +41,6 @@ varve_program_path (const char *name)
 
   if (directory && g_path_is_absolute (directory))
     return g_build_filename (directory, name, NULL);
-  path = beside_library (name);
+  path = beside_us (name);
   return path ? path : g_build_filename (VARVE_LIBEXEC_DIR, name, NULL);
 }

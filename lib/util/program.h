@@ -5,6 +5,7 @@
 #pragma once
 
 /* The path of our program @name: in $VARVE_LIBEXEC_DIR where that is set; in libexec/ beside the
- * library, where it runs from the tree that it was built in; else where it was installed to.
+ * library, where it runs from the tree that it was built in, or beside another of our programs; else where it was
+ * installed to.
  * (transfer full) */
 char *varve_program_path (const char *name);

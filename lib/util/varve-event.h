@@ -19,6 +19,7 @@ G_BEGIN_DECLS
  * @VARVE_EVENT_NOTE: how this strategy's promises are weaker than the best, in @text
  * @VARVE_EVENT_WARNING: something weaker than asked for, in @text
  * @VARVE_EVENT_RECOVERED: something that an earlier run left behind was ended, in @text
+ * @VARVE_EVENT_EXPORT_READY: the disks of export session @session are served
  * @VARVE_EVENT_RUN_DONE: the action has ended well; @backup is its id where it made one
  *
  * What a #VarveEvent tells.
@@ -36,6 +37,7 @@ typedef enum {
   VARVE_EVENT_WARNING,
   VARVE_EVENT_RECOVERED,
   VARVE_EVENT_RUN_DONE,
+  VARVE_EVENT_EXPORT_READY,
 } VarveEventType;
 
 VARVE_API GType varve_event_type_get_type (void);
@@ -61,6 +63,7 @@ VARVE_API const char *varve_event_type_get_name (VarveEventType type);
  * @backup: (nullable): a backup's id
  * @decision: (nullable): "full", "incremental", "rescan", "skip"
  * @text: (nullable): a sentence, or a part of one
+ * @session: (nullable): the id of an export session
  * @done: bytes done
  * @total: bytes in all
  * @stored: bytes written to the store or target
@@ -81,6 +84,7 @@ typedef struct {
   const char *backup;
   const char *decision;
   const char *text;
+  const char *session; /* id of an export session */
   guint64 done;
   guint64 total;
   guint64 stored;

@@ -113,7 +113,7 @@ struct VarveDomain {
   char *uri;
   char *name;
   char *uuid; /* lower case with dashes; made from the name where the hypervisor has none */
-  bool local;
+  bool local; /* false: its files are another host's */
 };
 
 struct VarveSnapshot {
@@ -129,6 +129,8 @@ typedef struct {
   const char *uuid;   /* optional; of stopped images, where it is not made from the name */
   GHashTable *images; /* char * → VarveImage *, or NULL */
   GHashTable *qdevs;  /* disk name → qdev id or node name, for bare QEMU; or NULL */
+  const char *agent;  /* socket of the guest agent, for bare QEMU; or NULL */
+  bool elsewhere;     /* a libvirt of another host will do: nothing is to be reached by path */
 } VarveDomainAddress;
 
 VarveDomain *varve_domain_open (const VarveDomainAddress *address, GCancellable *cancellable,

@@ -161,6 +161,10 @@ varve_start_copy (const VarveStart *start)
   copy->push = start->push;
   copy->speed = start->speed;
   copy->policy = start->policy;
+  copy->server = (VarveServer){ g_strdup (start->server.host), start->server.port,
+                                g_strdup (start->server.credentials) };
+  copy->foreign_readers = start->foreign_readers;
+  copy->allow_trim = start->allow_trim;
   for (guint i = 0; i < start->disks->len; i++) {
     const VarveStartDisk *from = g_ptr_array_index (start->disks, i);
     VarveStartDisk *to = varve_start_add_disk (copy, from->disk);
@@ -185,6 +189,8 @@ varve_start_free (VarveStart *start)
   g_free (start->checkpoint);
   g_free (start->description);
   g_free (start->directory);
+  g_free (start->server.host);
+  g_free (start->server.credentials);
   g_ptr_array_unref (start->disks);
   g_free (start);
 }
@@ -244,10 +250,13 @@ void
 varve_endpoint_clear (VarveEndpoint *endpoint)
 {
   g_free (endpoint->uri);
+  g_free (endpoint->socket);
+  g_free (endpoint->export_name);
   g_free (endpoint->dirty_context);
   g_free (endpoint->allocation_context);
   g_free (endpoint->copied_uri);
   g_free (endpoint->copied_context);
+  g_free (endpoint->proof_uri);
   *endpoint = (VarveEndpoint){ 0 };
 }
 

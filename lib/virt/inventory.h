@@ -86,6 +86,13 @@ typedef struct {
   VarvePause pause; /* may the guest stand still for some ms? */
 } VarveGuardPolicy;
 
+/* Where the hypervisor's NBD server is to listen. */
+typedef struct {
+  char *host; /* TCP, with TLS; NULL: a UNIX socket in the start's directory */
+  unsigned port;
+  char *credentials; /* directory of x509 files with which we connect */
+} VarveServer;
+
 typedef struct {
   char *disk;
   char *since; /* bitmap to freeze and read by; NULL: read everything */
@@ -95,10 +102,9 @@ typedef struct {
   bool checkpoint; /* add the start's checkpoint to this disk */
   bool transient;  /* … as a bitmap that is not stored (raw disks) */
   char *scratch;   /* path of the scratch image, not yet existing; NULL: the driver needs none */
-  char *
-      target; /* push: path of an empty qcow2 image of the disk's size that QEMU writes, alone, without what it is
-                    * linked to; it was made beforehand, and stays when the session has ended. NULL: not to be written,
-                    * as in a start that was put together from a record */
+  /* Push: path of an empty qcow2 image of the disk's size that QEMU writes, alone, without what it is linked to. It was
+   * made beforehand, and stays when the session has ended. NULL: not to be written, as in a start from a record. */
+  char *target;
 } VarveStartDisk;
 
 /* One instant over several disks. All names are chosen by the caller, so that the session record is
@@ -108,12 +114,15 @@ typedef struct {
   char *checkpoint;  /* name of the new bitmaps; NULL: none */
   char *description; /* for libvirt's checkpoint metadata; may be NULL */
   char *directory;   /* private, for sockets, as the hypervisor sees it; exists */
-  bool
-      push; /* the snapshot is no frozen view to read: QEMU itself writes each disk to its target. A disk with `since`
-              * is written where that bitmap is dirty, any other in full */
+  /* The snapshot is no frozen view to read: QEMU itself writes each disk to its target. A disk with a `since` is written
+   * where that bitmap is dirty, any other in full. */
+  bool push;
   uint64_t speed; /* push: bytes per second over all disks at most; 0: no limit */
   VarveGuardPolicy policy;
-  GPtrArray *disks; /* of VarveStartDisk */
+  VarveServer server;   /* TCP: libvirt only */
+  bool foreign_readers; /* NBD clients that are not varve: what is exported is exact by itself */
+  bool allow_trim;      /* … and may be trimmed, to give back scratch */
+  GPtrArray *disks;     /* of VarveStartDisk */
 } VarveStart;
 
 VarveStart *varve_start_new (const char *session);
@@ -138,12 +147,17 @@ void varve_start_report_free (VarveStartReport *report);
 
 typedef struct {
   char *uri;
+  char *socket;             /* the UNIX socket in @uri, */
+  char *export_name;        /* and the export */
   char *dirty_context;      /* NULL: full */
   char *allocation_context; /* NULL: none */
   bool contexts_may_share;
+  uint32_t trim_unit; /* only whole ones may be trimmed; 0: nothing */
   unsigned connections;
   char *copied_uri;     /* NULL, or the scratch image's export: what it holds has been copied */
   char *copied_context; /* of that: bit 0 is set where it holds something */
+  char *
+      proof_uri; /* NULL, or an export whose block status can be had as long as the view is whole */
 } VarveEndpoint;
 
 void varve_endpoint_clear (VarveEndpoint *endpoint);

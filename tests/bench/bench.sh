@@ -7,7 +7,8 @@
 # varve's domain and for virtnbdbackup's, because the latter refuses a domain that has checkpoints of others.
 #
 # In memory where there is enough of it (/dev/shm, 17 GiB), so that it is the programs that are compared and not the host's
-# disk; BENCH_DIR takes another place. BENCH_KEEP=FILE keeps the raw results, BENCH_ONLY_BACKUPS=1 leaves out the copies.
+# disk; BENCH_DIR takes another place. BENCH_KEEP=FILE keeps the raw results, BENCH_ONLY_BACKUPS=1 leaves out the copies
+# and the guest's writes (latency.sh), BENCH_ONLY_LATENCY=1 leaves out all but those.
 : "${ROUNDS:=7}" "${DISK_SIZE:=6G}" "${FILES_BYTES:=2147483648}"
 if [ -z "${BENCH_DIR:-}" ]; then
   BENCH_DIR=/var/tmp
@@ -18,6 +19,7 @@ if [ -z "${BENCH_DIR:-}" ]; then
 fi
 export TMPDIR=$BENCH_DIR
 . "$(dirname "$0")/../shell/functions.sh"
+. "$srcdir/tests/bench/latency.sh"
 requires virtnbdbackup virtnbdrestore nbdcopy nbdkit qemu-nbd mke2fs
 requires_libvirt
 
@@ -234,6 +236,10 @@ backup_round ()
 
 echo "in $tmp, $ROUNDS rounds, $(nproc) processors, $(varve --version)"
 mkdir "$store"
+if [ -n "${BENCH_ONLY_LATENCY:-}" ]; then
+  bench_latency
+  exit 0
+fi
 make_source
 if [ -z "${BENCH_ONLY_BACKUPS:-}" ]; then
   start_export
@@ -255,6 +261,9 @@ for ((round = 1; round <= ROUNDS; round++)); do
   echo "round $round of backups"
   backup_round "$round"
 done
+if [ -z "${BENCH_ONLY_BACKUPS:-}" ]; then
+  bench_latency
+fi
 if [ -n "${BENCH_KEEP:-}" ]; then
   cp "$results" "$BENCH_KEEP"
 fi

@@ -110,11 +110,12 @@ class Verbs:
         self.assertEqual(self.check(False, self.store), ([], None))
         old = self.checkpoints().list(None)[0]
         self.assertEqual(old.get_owner(), self.newest().get_owner())
-        self.disable_bitmap('vda', old.get_name())
+        for disk in self.images:
+            self.disable_bitmap(disk, old.get_name())
 
         findings, verdict = self.check(False, self.store)
         self.assertEqual(verdict, Varve.Error.CHECKPOINT)
-        self.assertEqual(len(findings), 1)
+        self.assertEqual([found.get_disk() for found in findings], ['vda', 'vdb'])
         found = findings[0]
         self.assertTrue(found.is_damage())
         self.assertEqual((found.get_kind(), found.get_state(), found.get_checkpoint(), found.get_disk()),
@@ -126,7 +127,7 @@ class Verbs:
 
         self.assertEqual(self.check(True, self.store, owner='other')[1], Varve.Error.REFUSED)
         findings, verdict = self.check(True, self.store)
-        self.assertEqual(([each.get_state() for each in findings], verdict), (['mended'], None))
+        self.assertEqual(([each.get_state() for each in findings], verdict), (['mended'] * 2, None))
         self.assertEqual(self.check(False, self.store), ([], None))
 
     def test_what_a_killed_run_left(self):
@@ -151,7 +152,7 @@ class Verbs:
         self.assertEqual(self.check(False, self.store), ([], None))
 
     def test_busy(self):
-        """Two at the same domain are kept apart by its lock."""
+        """Two at the same domain are kept apart."""
         refused = []
 
         def second(event, data):
@@ -161,7 +162,6 @@ class Verbs:
                 refused.append(self.assert_refused(Varve.Error.BUSY, acme.create, None, None))
         self.back_up(func=second)
         self.assertEqual(len(refused), 1)
-        self.assertIn('web01', refused[0])
 
 
 class Off(Verbs, machine.Case):
@@ -187,4 +187,4 @@ class Running(Verbs, machine.RunningCase):
     def test_named_disk(self):
         acme = self.checkpoints('acme')
         acme.set_qdev('system', 'vda')
-        self.assertEqual([disk.name for disk in acme.create(None, None).get_disks()], ['system'])
+        self.assertEqual([disk.name for disk in acme.create(None, None).get_disks()], ['system', 'vdb'])

@@ -34,9 +34,14 @@ class Job(machine.Case):
         action.set_quiesce(True, 30)
         action.set_speed(50 * machine.MIB)
         action.set_wait(60)
+        action.set_scratch('/srv/scratch', machine.MIB)
+        action.set_server('kvm1', 10810, '/etc/varve/tls')
         stopped = job.add_backup('web02', 'image:', 'images:/srv/backup')
         stopped.set_uuid(machine.UUID)
         stopped.set_image('vda', '/srv/vda.qcow2', 'qcow2', None)
+        bare = job.add_backup('web03', 'qmp+unix:///run/web03.qmp', 'images:/srv/backup')
+        bare.set_quiesce(False, 30)
+        bare.set_agent('/run/web03.agent')
         restore = job.add_restore('images:/srv/backup', 'web01@latest')
         restore.set_name('proof')
         restore.add_disk('vda', '/srv/vda.raw', None)
@@ -44,11 +49,14 @@ class Job(machine.Case):
         restore.set_force(True)
         self.assertEqual(job.get_name(), 'nightly')
         self.assertEqual([type(action) for action in job.get_actions()],
-                         [Varve.BackupAction, Varve.BackupAction, Varve.RestoreAction])
+                         [Varve.BackupAction, Varve.BackupAction, Varve.BackupAction, Varve.RestoreAction])
 
         text = job.to_xml()
-        for part in ("name='web'", "owner='night'", '<incremental>never</incremental>', "<mode verify='no'>push</mode>", machine.UUID,
-                     "file='/srv/vda.qcow2'", "timeout='30'", "name='proof'", 'web01@latest', '/srv/vda.raw'):
+        for part in ("name='web'", "owner='night'", '<incremental>never</incremental>', machine.UUID,
+                     "<mode verify='no'>push</mode>",
+                     "file='/srv/vda.qcow2'", "timeout='30'", "name='proof'", 'web01@latest', '/srv/vda.raw',
+                     "scratch-limit='1' unit='MiB'", "directory='/srv/scratch'", "agent='/run/web03.agent'",
+                     "name='kvm1' port='10810'"):
             self.assertIn(part, text)
         self.assertEqual(Varve.Job.parse(text.encode(), 'calls').to_xml(), text)
 

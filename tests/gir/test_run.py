@@ -227,10 +227,10 @@ class Run(Circle, machine.Case):
                                      'VARVE_GUARD': 'none'})
         self.assertEqual(killed.returncode, -9)
 
-        for dry_run, words in ((True, 'would end'), (False, 'ended')):
+        for dry_run, kind, words in ((True, 'note', 'would end'), (False, 'recovered', 'ended')):
             told = Told()
             self.assertTrue(Varve.recover(self.state, dry_run, told.tell, told, None))
-            self.assertEqual(told.types(), ['recovered'])
+            self.assertEqual(told.types(), [kind])
             self.assertTrue(told.events[0].text.startswith(words), told.events[0].text)
             self.assertEqual(told.events[0].domain, 'web01')
         told = Told()

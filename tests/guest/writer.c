@@ -5,8 +5,11 @@
  * each with one line that begins "guest: ok" or "guest: failed". Static, without GLib, so that an
  * initramfs of a few MiB holds all that the guest needs.
  *
- *   numbers [DISK...] [offset=] [blocks=] [delay=US]   write rising numbers in the background (below)
+ *   numbers [DISK...] [offset=] [blocks=] [stride=] [delay=US]
+ *                                                      write rising numbers in the background (below)
  *   stop                                               end that, and tell how it went
+ *   status                                             tell it while it goes on
+ *   latency                                            how long writes of numbers took since the last time
  *   fill DISK [offset=] length= [seed=]                data that `check` can prove
  *   check DISK [offset=] length= [seed=]
  *   discard DISK [offset=] length=                     BLKDISCARD, what fstrim does
@@ -16,11 +19,12 @@
  *
  * `numbers`: one 64-bit number, rising by 1 from 1, is written in turn to each disk (number N to
  * disk (N-1) mod K), O_DIRECT and O_DSYNC, each write completed before the next begins. On its disk
- * number N takes block ((N-1) / K) mod `blocks` of a ring of 4 KiB blocks at `offset`: the magic,
- * then 511 times N, little-endian. So at any instant the highest numbers of two disks differ by at
- * most 1 and no number of a ring is missing; check-numbers.py holds restored disks to that. After a
- * reboot it goes on behind the highest number found. A write that fails is told at once with its
- * errno, and tried again.
+ * number N takes block ((N-1) / K) mod `blocks` of a ring of 4 KiB blocks at `offset` (`stride` bytes
+ * from one to the next, 4 KiB by default): the magic, then 511 times N, little-endian. So at any instant
+ * the highest numbers of two disks differ by at most 1 and no number of a ring is missing;
+ * check-numbers.py holds restored disks to that. After a reboot it goes on behind the highest number
+ * found. A write that fails is told at once with its errno, and tried again. Before each write the block
+ * is read: a number that is not the one written there is told, and is an error too.
  *
  * Outside the guest: `writer fill|check FILE ...` does the same to a file. */
 #include "config.h"
@@ -46,12 +50,13 @@
 #define BLOCK_WORDS (BLOCK / 8)
 #define MAGIC       UINT64_C (0x4d554e4556524156) /* "VARVENUM" */
 #define MAX_DISKS   8
+#define MAX_TIMES   (1u << 17)
 
 typedef struct {
   const char *verb;
   const char *disks[MAX_DISKS];
   int n_disks;
-  uint64_t offset, length, seed, blocks, delay;
+  uint64_t offset, length, seed, blocks, stride, delay;
   const char *rest; /* all behind the verb */
 } Command;
 
@@ -61,6 +66,9 @@ typedef struct {
   _Atomic uint64_t last; /* highest number that was written */
   _Atomic uint64_t errors;
   _Atomic uint64_t longest_us;
+  _Atomic uint64_t writes;   /* how many there were, the first being number 0 here */
+  uint64_t writes_told;      /* what `latency` has told of */
+  uint32_t times[MAX_TIMES]; /* of write I, in us, at I mod MAX_TIMES */
 } Numbers;
 
 typedef struct {
@@ -127,7 +135,7 @@ take_option (Command *command, const char *word)
     uint64_t *value;
   } options[] = {
     { "offset=", &command->offset }, { "length=", &command->length }, { "seed=", &command->seed },
-    { "blocks=", &command->blocks }, { "delay=", &command->delay },
+    { "blocks=", &command->blocks }, { "stride=", &command->stride }, { "delay=", &command->delay },
   };
 
   for (size_t i = 0; i < sizeof options / sizeof options[0]; i++) {
@@ -158,7 +166,7 @@ disk_path (const char *name)
 static Command
 parse_command (char *line, char *copy)
 {
-  Command command = { .seed = 1, .blocks = 1024 };
+  Command command = { .seed = 1, .blocks = 1024, .stride = BLOCK };
   char *state = NULL;
 
   command.verb = strtok_r (line, " \t\r\n", &state);
@@ -275,12 +283,43 @@ highest_number (int fd, const Command *command, uint64_t *block)
   uint64_t highest = 0;
 
   for (uint64_t i = 0; i < command->blocks; i++) {
-    if (pread (fd, block, BLOCK, (off_t)(command->offset + i * BLOCK)) != BLOCK)
+    if (pread (fd, block, BLOCK, (off_t)(command->offset + i * command->stride)) != BLOCK)
       return highest;
     if (block[0] == MAGIC && block[1] > highest)
       highest = block[1];
   }
   return highest;
+}
+
+static void
+keep_time (Numbers *numbers, uint64_t took)
+{
+  uint64_t n = atomic_load (&numbers->writes);
+
+  if (took > atomic_load (&numbers->longest_us))
+    atomic_store (&numbers->longest_us, took);
+  numbers->times[n % MAX_TIMES] = took < UINT32_MAX ? (uint32_t)took : UINT32_MAX;
+  atomic_store (&numbers->writes, n + 1);
+}
+
+/* What the block must hold that is written next. */
+static void
+check_number (Numbers *numbers, int fd, const char *path, off_t offset, uint64_t expected)
+{
+  static _Alignas(BLOCK) uint64_t block[BLOCK_WORDS];
+  ssize_t n = pread (fd, block, BLOCK, offset);
+  int saved = n < 0 ? errno : EIO;
+
+  if (n == BLOCK && block[0] == MAGIC && block[1] == expected && block[BLOCK_WORDS - 1] == expected)
+    return;
+  atomic_fetch_add (&numbers->errors, 1);
+  if (n == BLOCK)
+    printf ("numbers: write of %" PRIu64 " to %s failed: read again it is %" PRIu64 "\n", expected,
+            path, block[1]);
+  else
+    printf ("numbers: read of %" PRIu64 " from %s failed: errno %d (%s)\n", expected, path, saved,
+            strerror (saved));
+  fflush (stdout);
 }
 
 /* One number, until it is written: time and errors are kept, a failure is told at once. */
@@ -293,8 +332,7 @@ write_number (Numbers *numbers, int fd, const char *path, off_t offset, const ui
     int saved = n < 0 ? errno : EIO;
 
     took = now_us () - start;
-    if (took > atomic_load (&numbers->longest_us))
-      atomic_store (&numbers->longest_us, took);
+    keep_time (numbers, took);
     if (n == BLOCK)
       return;
     atomic_fetch_add (&numbers->errors, 1);
@@ -314,13 +352,17 @@ numbers_loop (Numbers *numbers, const Command *command, const int *fds)
   uint64_t k = (uint64_t)command->n_disks;
 
   for (uint64_t n = atomic_load (&numbers->last) + 1; !atomic_load (&numbers->stop); n++) {
+    int fd = fds[(n - 1) % k];
+    const char *path = command->disks[(n - 1) % k];
     uint64_t slot = (n - 1) / k % command->blocks;
+    off_t at = (off_t)(command->offset + slot * command->stride);
 
+    if (n > k * command->blocks)
+      check_number (numbers, fd, path, at, n - k * command->blocks);
     block[0] = MAGIC;
     for (size_t i = 1; i < BLOCK_WORDS; i++)
       block[i] = n;
-    write_number (numbers, fds[(n - 1) % k], command->disks[(n - 1) % k],
-                  (off_t)(command->offset + slot * BLOCK), block);
+    write_number (numbers, fd, path, at, block);
     atomic_store (&numbers->last, n);
     if (command->delay)
       usleep ((useconds_t)command->delay);
@@ -383,6 +425,33 @@ numbers_stop (Guest *guest)
   return numbers_report (guest, "stopped");
 }
 
+static int
+compare_times (const void *a, const void *b)
+{
+  uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+
+  return (x > y) - (x < y);
+}
+
+static bool
+tell_latency (Numbers *numbers)
+{
+  static uint32_t sorted[MAX_TIMES];
+  uint64_t end = atomic_load (&numbers->writes), start = numbers->writes_told;
+  size_t n = 0;
+
+  if (end - start > MAX_TIMES)
+    start = end - MAX_TIMES;
+  for (uint64_t i = start; i < end; i++)
+    sorted[n++] = numbers->times[i % MAX_TIMES];
+  numbers->writes_told = end;
+  if (n == 0)
+    return answer (false, "latency: nothing was written");
+  qsort (sorted, n, sizeof sorted[0], compare_times);
+  return answer (true, "latency of %zu writes in us: p50 %u p99 %u longest %u", n, sorted[n / 2],
+                 sorted[n - 1 - n / 100], sorted[n - 1]);
+}
+
 static bool
 shell (const Command *command)
 {
@@ -408,6 +477,8 @@ obey (Guest *guest, Command *command, bool *ok)
     *ok = numbers_stop (guest);
   else if (strcmp (verb, "status") == 0)
     *ok = numbers_report (guest, guest->child ? "running" : "stopped");
+  else if (strcmp (verb, "latency") == 0)
+    *ok = tell_latency (guest->numbers);
   else if (strcmp (verb, "sh") == 0)
     *ok = shell (command);
   else if (strcmp (verb, "fill") == 0 && on_disk)

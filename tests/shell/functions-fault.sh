@@ -79,6 +79,27 @@ assert_backups ()
   assert_equal "$(backup_ids | wc -l)" "$1" "backups in the store"
 }
 
+is_copying ()
+{
+  grep -qs '^phase=started' "$VARVE_STATE_DIR"/sessions/*.session
+}
+
+# The process of the guard of this test's session, if there is one.
+guard_pid ()
+{
+  pgrep -f "varve-guard $VARVE_STATE_DIR " || true
+}
+
+guard_is_there ()
+{
+  [ -n "$(guard_pid)" ]
+}
+
+guard_is_gone ()
+{
+  ! guard_is_there
+}
+
 # bytes_read LOG FROM: what the read requests to QEMU's NBD server add up to, in its trace from that byte of the log on.
 bytes_read ()
 {
@@ -101,6 +122,17 @@ break_backup ()
   fi
   "$@"
   fault_finish 5 "$regex"
+}
+
+# The NBD socket of the session: who is connected stays so, nobody else can connect.
+remove_socket ()
+{
+  local sockets
+  sockets=$(find "$VARVE_STATE_DIR/sockets" -type s)
+  if [ -z "$sockets" ]; then
+    fail "there is no socket to be removed"
+  fi
+  rm $sockets
 }
 
 # chain_goes_on BACKUPS [DECISION [REGEX]]: behind a failure nothing is left, BACKUPS are listed, and one more of both

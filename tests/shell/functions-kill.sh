@@ -130,6 +130,16 @@ assert_qemu_clean ()
   assert_guest_state running "now"
 }
 
+# assert_image_bitmaps IMAGE CHECKPOINTS: the image has the bitmaps of so many checkpoints, and they are sound.
+assert_image_bitmaps ()
+{
+  local info
+  info=$(qemu-img info -f qcow2 "$1")
+  assert_equal "$(sed -n 's/^ *name: //p' <<< "$info" | grep -c '^varve\.')" "$2" "bitmaps of $1"
+  assert_equal "$(sed -n '/in-use/p' <<< "$info")" '' "flags of bitmaps of $1"
+  qemu-img check -q -f qcow2 "$1"
+}
+
 # prove_new: of every listed backup that has no proof yet, the disks are now still as they were at its instant: their
 # digests are as good as those of proved_backup. For disks that nobody writes but the test.
 prove_new ()

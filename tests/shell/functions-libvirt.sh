@@ -4,7 +4,8 @@
 # libvirt for shell tests: its system instance, as root, where QEMU runs as libvirt's own user. Sourced by functions.sh.
 #
 # Where no daemon answers (a container without an init system), virtlogd and libvirtd are started with their own
-# time limit for idleness: tests that come together share them, and nobody has to end them.
+# time limit for idleness: tests that come together share them, and nobody has to end them. A test with a daemon of its
+# own, in name spaces, may set $libvirtd_options.
 
 libvirt_uri=qemu:///system
 libvirt_idle_limit=300
@@ -33,7 +34,7 @@ start_libvirtd ()
     if [ ! -S /run/libvirt/virtlogd-sock ] || ! virt-admin -c virtlogd:///system srv-list > /dev/null 2>&1; then
       virtlogd -d -t "$libvirt_idle_limit" {libvirt_lock}>&- > /dev/null 2>&1 || return 1
     fi
-    libvirtd -d -t "$libvirt_idle_limit" {libvirt_lock}>&- > /dev/null 2>&1 || return 1
+    libvirtd -d ${libvirtd_options:-} -t "$libvirt_idle_limit" {libvirt_lock}>&- > /dev/null 2>&1 || return 1
     for ((n = 0; n < 100; n++)); do
       if libvirt_answers; then
         break

@@ -62,6 +62,7 @@ guest_append ()
 #   --werror POLICY   of the disks: what becomes of a write that fails
 #   --no-id           disks by -drive, without a qdev id (named by their -drive id)
 #   --arg ARG         passed to QEMU
+# With the port of a guest agent, whose socket is $agent, where $guest_agent is set.
 # Disk ID is virtio device ID on format node fmt-ID, protocol node file-ID.
 start_qemu ()
 {
@@ -100,6 +101,11 @@ start_qemu ()
   if [ "$boots" = 1 ]; then
     build_guest
     args+=(-kernel "$tmp/guest.kernel" -initrd "$tmp/guest.initrd" -append "$(guest_append "$guest")")
+  fi
+  if [ -n "${guest_agent:-}" ]; then
+    agent=$tmp/$vm.agent
+    args+=(-chardev "socket,id=agent,path=$agent,server=on,wait=off" -device virtio-serial
+           -device "virtserialport,chardev=agent,name=org.qemu.guest_agent.0")
   fi
   rm -f "$qmp" "$qmp_test" "$serial" "$tmp/$vm.console"
   qemu-system-x86_64 -name "$vm" -machine q35,accel=tcg -m 256 -nodefaults -no-user-config -display none -no-reboot \

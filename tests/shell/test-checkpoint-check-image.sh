@@ -4,6 +4,7 @@
 #
 # Damage to the checkpoints in the images of a machine that is off, found and mended there.
 . "$(dirname "$0")/functions.sh"
+. "$shell_dir/functions-kill.sh"
 requires_qemu
 requires qemu-storage-daemon qemu-io
 
@@ -19,6 +20,18 @@ change ()
   qemu-io -f qcow2 "$tmp/$1.qcow2" -c "write -P $2 ${2}M 64k" > "$tmp/io.log"
 }
 
+# hand_bitmap add|remove|disable DISK NAME: in the image.
+hand_bitmap ()
+{
+  qemu-img bitmap "--$1" -f qcow2 "$tmp/${2#vd}.qcow2" "$3"
+}
+
+names_there ()
+{
+  qemu-img info -f qcow2 "$tmp/a.qcow2" | sed -n 's/ *name: //p'
+  qemu-img info -f qcow2 "$tmp/b.qcow2" | sed -n 's/ *name: //p'
+}
+
 change a 1
 proved_backup
 first=$last_backup
@@ -26,39 +39,23 @@ change b 2
 proved_backup
 expect_healthy
 
-# Disabled.
-name=$(checkpoint_of "$last_backup")
-qemu-img bitmap --disable -f qcow2 "$tmp/a.qcow2" "$name"
-qemu-img bitmap --disable -f qcow2 "$tmp/b.qcow2" "$name"
-expect_mended bitmap-disabled "since $first"
+damage_disabled "$first"
 change a 3
 proved_backup
 assert_decision vda incremental "changed since backup $first"
 expect_healthy
-
-# A deleted backup.
 change a 4
-varve backup "${backup_args[@]}" --to "images:$store"
-varve delete --from "images:$store" "$(newest_backup)"
-expect_mended no-backup 'does not have backup'
+damage_no_backup
+damage_foreign_disk
+damage_shrunk
 expect_healthy
-
-# Disks that were made anew, smaller, with a bitmap of the old name.
-make_smaller ()
-{
-  mv "$tmp/$1.qcow2" "$tmp/$1.kept"
-  make_disk "$tmp/$1.qcow2" 8M
-  qemu-img bitmap --add -f qcow2 "$tmp/$1.qcow2" "$2"
-}
-
-name=$(checkpoint_of "$last_backup")
-make_smaller b "$name"
-expect_refused disk-shrunk "can still be used on disk 'vda'"
-make_smaller a "$name"
-expect_mended disk-shrunk "full one of disk 'vdb'"
-assert_equal "$(checkpoint_names 'varve\.')" '' "checkpoints of disks that have shrunk"
-mv "$tmp/a.kept" "$tmp/a.qcow2"
-mv "$tmp/b.kept" "$tmp/b.qcow2"
+damage_sessions
+damage_store
+damage_missing
+change b 5
+proved_backup
+assert_decision vda incremental
+assert_decision vdb rescan
 expect_healthy
 
 # Images copied for another machine.
@@ -79,6 +76,7 @@ assert_contains <(qemu-img info -f qcow2 "$tmp/a.qcow2") 'virtnbdbackup.0'
 proved_backup
 assert_decision vda rescan
 expect_healthy
-assert_mended 5
+assert_mended 9
+assert_refused 6
 assert_all_exact
 assert_nothing_left

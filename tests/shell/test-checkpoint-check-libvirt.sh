@@ -22,7 +22,13 @@ virsh_says_off ()
   virsh domstate "$domain" | grep -qx "shut off"
 }
 
-libvirt_names ()
+# hand_bitmap add|remove|disable DISK NAME: while it is off.
+hand_bitmap ()
+{
+  qemu-img bitmap "--$1" -f qcow2 "$tmp/${2#vd}.qcow2" "$3"
+}
+
+names_there ()
 {
   virsh checkpoint-list --name "$domain" | sed '/^$/d' | sort
 }
@@ -33,7 +39,7 @@ first=$last_backup
 guest_write vda 1M 64k 1
 proved_backup
 expect_healthy
-names=$(libvirt_names)
+names=$(names_there)
 
 # libvirt's records are lost while it runs. The bitmaps are younger than this QEMU, so that no header has them: the store
 # has their names.
@@ -41,13 +47,13 @@ for name in $(checkpoint_names committed); do
   virsh checkpoint-delete --metadata "$domain" "$name"
 done
 expect_mended bitmap-without-record 'libvirt has no record of it'
-assert_equal "$(libvirt_names)" "$names" "libvirt's checkpoints"
+assert_equal "$(names_there)" "$names" "libvirt's checkpoints"
 expect_healthy
 for name in $(checkpoint_names committed); do
   virsh checkpoint-delete --metadata "$domain" "$name"
 done
 expect_status 0 checkpoint redefine --from "images:$store"
-assert_equal "$(libvirt_names)" "$names" "libvirt's checkpoints"
+assert_equal "$(names_there)" "$names" "libvirt's checkpoints"
 for name in $(checkpoint_names committed); do
   virsh checkpoint-delete --metadata "$domain" "$name"
 done
@@ -65,7 +71,7 @@ qemu-img bitmap --remove -f qcow2 "$tmp/b.qcow2" "$older"
 expect_damage record-without-bitmap 'does not have its bitmap'
 start_domain
 expect_mended record-without-bitmap 'does not have its bitmap'
-assert_equal "$(libvirt_names | grep -c "^$older$" || true)" 0 "a record without a bitmap"
+assert_equal "$(names_there | grep -c "^$older$" || true)" 0 "a record without a bitmap"
 proved_backup guest_write vdb 2M 64k 3
 assert_decision vda incremental
 expect_healthy
@@ -96,17 +102,14 @@ assert_decision vda incremental
 
 # Left over, killed, with and without its record.
 guest_write vda 3M 64k 5
-varve backup "$domain" --to "images:$store"
-varve delete --from "images:$store" "$(newest_backup)"
-expect_mended no-backup 'does not have backup'
-names=$(libvirt_names)
-kill_at session-started varve backup "$domain" --to "images:$store"
-expect_mended session-dead 'what it set up in the hypervisor'
-assert_equal "$(libvirt_names)" "$names" "libvirt's checkpoints"
+damage_no_backup
+damage_sessions
+damage_store
+names=$(names_there)
 kill_at session-started varve backup "$domain" --to "images:$store"
 rm "$VARVE_STATE_DIR"/sessions/*.session
 expect_mended session-unrecorded 'not on record here'
-assert_equal "$(libvirt_names)" "$names" "libvirt's checkpoints"
+assert_equal "$(names_there)" "$names" "libvirt's checkpoints"
 if virsh domjobinfo "$domain" | grep -q Operation; then
   fail "a job is left in libvirt"
 fi
@@ -136,7 +139,54 @@ for name in $(checkpoint_names committed); do
 done
 expect_mended bitmap-without-record 'libvirt has no record of it'
 expect_healthy
-assert_equal "$(libvirt_names | grep -c '^virtnbdbackup.0$')" 1 "the other tool's checkpoint"
-assert_mended 7
+first=$last_backup
+start_domain
+proved_backup guest_write vda 5M 64k 7
+stop_domain
+monitor=off
+damage_disabled "$first"
+start_domain
+proved_backup guest_write vdb 5M 64k 8
+stop_domain
+monitor=off
+expect_healthy
+damage_foreign_disk
+damage_missing
+start_domain
+proved_backup guest_write vdb 6M 64k 9
+assert_decision vda incremental
+assert_decision vdb rescan
+expect_healthy
+stop_domain
+monitor=off
+
+# Disks that were made anew, smaller; and copied for another machine.
+cp "$tmp/a.qcow2" "$tmp/copy-a.qcow2"
+cp "$tmp/b.qcow2" "$tmp/copy-b.qcow2"
+damage_shrunk
+expect_mended bitmap-without-record 'libvirt has no record of it'
+expect_healthy
+original=$domain
+define_domain copy vda="$tmp/copy-a.qcow2" vdb="$tmp/copy-b.qcow2"
+checkpoint_args=("$domain")
+expect_mended image-copied 'the image is a copy'
+assert_equal "$(checkpoint_names 'varve\.')" '' "checkpoints of the copy"
+expect_healthy
+domain=$original
+checkpoint_args=("$domain")
+expect_healthy
+assert_equal "$(names_there | grep -c '^virtnbdbackup.0$')" 1 "the other tool's checkpoint"
+
+# QEMU killed, and mended while it is off.
+start_domain
+kill -KILL "$(domain_pid)"
+wait_for 20 "libvirt to notice" virsh_says_off
+monitor=off
+expect_mended image-not-closed 'as QEMU was not shut down cleanly'
+proved_backup
+assert_decision vda rescan
+expect_healthy
+assert_mended 14
+assert_refused 7
 assert_all_exact
 assert_nothing_left

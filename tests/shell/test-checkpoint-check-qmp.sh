@@ -22,15 +22,15 @@ start ()
   checkpoint_args=("${backup_args[@]}")
 }
 
-# bitmap ACTION NAME [MORE]: on vda; bitmap_b on vdb.
-bitmap ()
+# hand_bitmap add|remove|disable DISK NAME [MORE]: in QEMU.
+hand_bitmap ()
 {
-  qmp "block-dirty-bitmap-$1" "{\"node\": \"fmt-vda\", \"name\": \"$2\"${3:+, $3}}" > /dev/null
+  qmp "block-dirty-bitmap-$1" "{\"node\": \"fmt-$2\", \"name\": \"$3\"${4:+, $4}}" > /dev/null
 }
 
-bitmap_b ()
+names_there ()
 {
-  qmp "block-dirty-bitmap-$1" "{\"node\": \"fmt-vdb\", \"name\": \"$2\"${3:+, $3}}" > /dev/null
+  qemu_names
 }
 
 newest_checkpoint ()
@@ -39,8 +39,8 @@ newest_checkpoint ()
 }
 
 start
-bitmap add virtnbdbackup.0 '"persistent": true'
-bitmap add old-tool '"persistent": true, "disabled": true'
+hand_bitmap add vda virtnbdbackup.0 '"persistent": true'
+hand_bitmap add vda old-tool '"persistent": true, "disabled": true'
 proved_backup
 first=$last_backup
 guest_write vda 1M 64k 2
@@ -52,30 +52,15 @@ names=$(qemu_names)
 expect_status 0 checkpoint check
 assert_contains "$tmp/said.log" '^note: store-unknown'
 
-# A newest checkpoint that was disabled: the one before it still serves.
-bitmap disable "$(newest_checkpoint)"
-expect_damage bitmap-disabled 'can still be used on disk .vdb.'
-bitmap_b disable "$(newest_checkpoint)"
-expect_mended bitmap-disabled "incremental on disk 'vda', since $first"
-expect_note bitmap-missing "incremental on disk 'vdb', since $first"
+damage_disabled "$first"
 proved_backup guest_write vda 2M 64k 3
 assert_decision vda incremental "changed since backup $first"
 expect_healthy
 
-# A backup that was deleted leaves a checkpoint that nothing can use.
 second=$last_backup
 guest_write vda 3M 64k 4
-varve backup "${backup_args[@]}" --to "images:$store"
-varve delete --from "images:$store" "$(newest_backup)"
-expect_mended no-backup 'does not have backup'
-expect_healthy
-
-# The bitmaps of one disk, removed: only a backup can make that good.
-for name in $(checkpoint_names committed); do
-  bitmap_b remove "$name"
-done
-expect_refused bitmap-missing 'known to nobody'
-assert_contains "$tmp/said.log" "reads all of disk 'vdb' and stores what differs from $second"
+damage_no_backup
+damage_missing
 proved_backup guest_write vdb 1M 64k 5
 assert_decision vda incremental "changed since backup $second"
 assert_decision vdb rescan
@@ -84,16 +69,16 @@ expect_healthy
 # Another owner's are left alone, until he is named.
 varve backup "${backup_args[@]}" --to "images:$store" --owner weekly
 weekly=$(newest_checkpoint)
-bitmap disable "$weekly"
-bitmap_b disable "$weekly"
+hand_bitmap disable vda "$weekly"
+hand_bitmap disable vdb "$weekly"
 expect_refused bitmap-disabled "'--owner weekly-"
 expect_mended bitmap-disabled . --owner weekly
 expect_refused bitmap-missing . --owner weekly
 
 # Made by hand: of the right name, and of the wrong kind. They are removed again, as they know nothing.
 for kind in 'bitmap-transient "persistent": false' 'bitmap-coarse "persistent": true, "granularity": 1048576'; do
-  bitmap add "$weekly" "${kind#* }"
-  bitmap_b add "$weekly" "\"persistent\": true"
+  hand_bitmap add vda "$weekly" "${kind#* }"
+  hand_bitmap add vdb "$weekly" '"persistent": true'
   if [ "${kind%% *}" = bitmap-coarse ]; then
     expect_note bitmap-coarse '1024 KiB'
   else
@@ -105,19 +90,10 @@ done
 varve delete --from "images:$store" "$(newest_backup)"
 expect_healthy
 
-# Sessions of runs that were killed.
-names=$(qemu_names)
-kill_at session-started varve backup "${backup_args[@]}" --to "images:$store"
-expect_mended session-dead 'what it set up in the hypervisor, a checkpoint whose backup is not complete'
-assert_equal "$(qemu_names)" "$names" "what is in QEMU"
-assert_nothing_left_on_host
-expect_healthy
-kill_at session-torn-down varve backup "${backup_args[@]}" --to "images:$store"
-rm -rf "$VARVE_STATE_DIR"/sockets/*
-expect_mended session-empty 'nothing of it is left'
-expect_healthy
+damage_sessions
+damage_foreign_disk
 
-# Their record is lost, too: they are found by what is there. (The device goes back to its disk by the frozen bitmap.)
+# The record of a session is lost, too: it is found by what is there. (The device goes back to its disk by the frozen bitmap.)
 names=$(qemu_names)
 kill_at session-started varve backup "${backup_args[@]}" --to "images:$store"
 rm "$VARVE_STATE_DIR"/sessions/*.session
@@ -127,35 +103,7 @@ assert_equal "$(qemu_names)" "$names" "what is in QEMU"
 assert_nothing_left_on_host
 expect_healthy
 
-# Of some there are files only.
-mkdir "$VARVE_STATE_DIR/sockets/0123456789abcdef"
-touch "$VARVE_STATE_DIR/scratch/0123456789abcdef-vda.qcow2"
-expect_mended session-files '0123456789abcdef'
-assert_nothing_left_on_host
-make_disk "$VARVE_STATE_DIR/scratch/0123456789abcdee-vda.qcow2" 1M
-qemu-io -f qcow2 "$VARVE_STATE_DIR/scratch/0123456789abcdee-vda.qcow2" -c 'sleep 60000' > "$tmp/io.log" &
-holder=$!
-cleanup_fn end_process "$holder" KILL
-scratch_is_open ()
-{
-  ! qemu-img info -f qcow2 "$VARVE_STATE_DIR/scratch/0123456789abcdee-vda.qcow2"
-}
-wait_for 10 'the lock of a scratch image' scratch_is_open
-expect_refused session-files 'QEMU has .* open'
-end_process "$holder" KILL
-expect_mended session-files '0123456789abcdee'
-echo '[session]' > "$VARVE_STATE_DIR/sessions/0123456789abcdef.session"
-expect_refused session-unreadable 'not acted upon'
-rm "$VARVE_STATE_DIR/sessions/0123456789abcdef.session"
-expect_healthy
-
-# A file of the store that is too short: the bitmap is not at fault.
-file=$(echo "$store"/*/"$(newest_backup)/vda.qcow2")
-cp -p "$file" "$tmp/layer"
-truncate -s -65536 "$file"
-expect_refused backup-damaged "'varve verify' says more"
-cp -p "$tmp/layer" "$file"
-expect_healthy
+damage_store
 
 # QEMU killed: what the image had stored before is broken.
 stop_qemu
@@ -184,6 +132,7 @@ checkpoint_args=("${original[@]}")
 expect_healthy
 guest_write vda 5M 64k 7
 disk_files=(vda="$tmp/a.qcow2" vdb="$tmp/b.qcow2")
-assert_mended 8
+assert_mended 9
+assert_refused 7
 assert_all_exact
 assert_nothing_left

@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # Copyright the varve authors
 #
-# libvirt's backup job is ended by somebody else while it is read, behind the last read, and by the end of the domain.
+# libvirt's backup job is ended by somebody else while it is read, behind the last read, and by the end of the domain;
+# and its socket is removed.
 . "$(dirname "$0")/functions.sh"
 requires_guest
 requires_libvirt
@@ -40,19 +41,21 @@ break_backup reading 'backup job|NBD server|connection' virsh domjobabort "$doma
 chain_goes_on 1
 break_backup session-copied 'backup job of domain .* was gone when its disks had been read' virsh domjobabort "$domain"
 chain_goes_on 2
+break_backup copy-disk 'Cannot connect to the NBD server of disk .vdb.' remove_socket
+chain_goes_on 3
 guest stop
-assert_guest_unhurt 20000
+assert_guest_unhurt 6000
 
 # The domain ends in good order, and its bitmaps are stored: the tentative one is removed while it is off.
 dirty
 break_backup reading 'domain was shut down|NBD server|connection' virsh destroy "$domain"
-chain_goes_on 3
+chain_goes_on 4
 start_domain
 dirty
 break_backup reading 'QEMU died|NBD server|connection' kill_domain
 start_domain
-chain_goes_on 4 rescan 'bitmap .* is inconsistent'
-chain_goes_on 5
+chain_goes_on 5 rescan 'bitmap .* is inconsistent'
+chain_goes_on 6
 guest stop
 backup_job=
 proved_backup

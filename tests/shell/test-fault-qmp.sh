@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # Copyright the varve authors
 #
-# What a bare QEMU serves is taken away while it is read: the NBD server, an export, the snapshot, QEMU itself. Argument:
+# What a bare QEMU serves is taken away while it is read: the NBD server, its socket, an export, the snapshot, QEMU
+# itself. Argument:
 # the strategy, filter or job.
 . "$(dirname "$0")/functions.sh"
 requires_guest
@@ -65,21 +66,23 @@ chain_goes_on 3
 # All is read, and nobody knows yet whether it was the snapshot to the end.
 break_backup session-copied 'snapshot .* did not live until all of it was read' end_snapshot
 chain_goes_on 4
+break_backup copy-disk 'Cannot connect to the NBD server of disk .vdb.' remove_socket
+chain_goes_on 5
 assert_equal "$(qemu_names | grep -v ^bitmaps)" "$before" "what is in QEMU"
 guest stop
-assert_guest_unhurt 20000
+assert_guest_unhurt 6000
 
 # QEMU exits in good order: its bitmaps are stored.
 dirty
 break_backup reading 'QEMU|NBD server' stop_qemu
 start
-chain_goes_on 5
+chain_goes_on 6
 # It is killed: they are lost.
 dirty
 break_backup reading 'QEMU|NBD server' kill_qemu
 start
-chain_goes_on 6 rescan 'bitmap .* is inconsistent, as QEMU was not shut down cleanly; compared with backup'
-chain_goes_on 7
+chain_goes_on 7 rescan 'bitmap .* is inconsistent, as QEMU was not shut down cleanly; compared with backup'
+chain_goes_on 8
 guest stop
 backup_job=
 proved_backup

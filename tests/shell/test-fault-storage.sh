@@ -53,12 +53,7 @@ is_tracing ()
   grep -q '^TracerPid:[[:space:]]*[1-9]' "/proc/$machine/status"
 }
 
-is_copying ()
-{
-  grep -qs '^phase=started' "$VARVE_STATE_DIR"/sessions/*.session
-}
-
-# fault_while_copying FAULT STATUS REGEX: the backup fails so.
+# fault_while_copying FAULT STATUS REGEX [LENGTH]: the backup ends so; the guest overwrites LENGTH (4M) meanwhile.
 fault_while_copying ()
 {
   local tracer status=0 file files=()
@@ -76,7 +71,7 @@ fault_while_copying ()
   tracer=$!
   cleanup_fn end_process "$tracer"
   wait_for 20 "the fault" is_tracing
-  guest fill vda offset=64M length=4M "seed=$RANDOM"
+  guest fill vda offset=64M length="${4:-4M}" "seed=$RANDOM"
   wait "$backup_pid" || status=$?
   end_process "$tracer" INT
   cat "$tmp/backup.log"
@@ -98,6 +93,9 @@ if [ "$strategy" = filter ]; then
   limit=4000
 else
   fault_while_copying error=EIO 6 'guest was paused by an I/O error'
+  chain_goes_on 1
+  # A write waits for as long as scratch takes, and no longer: here 1 s for the old data, and some for its place.
+  fault_while_copying delay_enter=1000000 0 'vda' 256K
   limit=5000
 fi
 chain_goes_on "$(backup_ids | wc -l)"

@@ -15,6 +15,7 @@ fi
 . "$(dirname "$0")/functions.sh"
 requires_guest
 requires qemu-storage-daemon libvirtd virtlogd virsh
+requires_vendors
 
 for directory in /run /var/lib/libvirt /var/log/libvirt /var/cache/libvirt /etc/libvirt/qemu; do
   mkdir -p "$directory"
@@ -65,11 +66,6 @@ session_is_over ()
   [ -z "$(find "$VARVE_STATE_DIR/sessions" -name '*.session')" ]
 }
 
-is_copying ()
-{
-  grep -qs '^phase=started' "$VARVE_STATE_DIR"/sessions/*.session
-}
-
 start_slow_backup ()
 {
   dirty 16M
@@ -97,6 +93,8 @@ assert_as_before ()
   assert_backups "$backups"
   assert_nothing_left_on_host
   assert_equal "$(libvirt_names)" "$before" "what is in the hypervisor"
+  assert_equal "$(virsh checkpoint-list --name "$domain" | grep -c '^varve\.')" $((backups < 2 ? backups : 2)) \
+    "checkpoints kept"
 }
 
 next_backup ()
@@ -147,6 +145,18 @@ for point in libvirt-start-before libvirt-start-after session-started copy-disk 
   next_backup
   echo "libvirtd killed at $point: status $status, and the next one incremental"
 done
+
+# Readers of an export session notice nothing, as they are not connected to it.
+export_args=("$domain" --owner acme)
+begin_export
+kill_libvirtd KILL
+vendor full nbd "$(export_get uri vda)" "$tmp/read.raw"
+start_libvirtd
+end_export --keep-checkpoint
+assert_no_export_left
+virsh checkpoint-delete "$domain" "$(export_get checkpoint)"
+assert_as_before
+echo "libvirtd killed and restarted in an export session: it went on"
 
 guest stop
 assert_guest_unhurt

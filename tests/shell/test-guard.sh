@@ -63,37 +63,6 @@ snapshot_is_over ()
   [ "$(names)" = "$before" ] && [ -z "$(find "$tmp/scratch" -mindepth 1)" ]
 }
 
-# A worker's session that is on record, and the process of its guard.
-session_id ()
-{
-  basename "$VARVE_STATE_DIR"/sessions/*.session .session
-}
-
-guard_pid ()
-{
-  local pid
-  for pid in /proc/[0-9]*; do
-    if tr '\0' ' ' < "$pid/cmdline" 2> /dev/null | grep -q "varve-guard .*$(session_id)"; then
-      basename "$pid"
-    fi
-  done
-}
-
-guard_is_there ()
-{
-  [ -n "$(guard_pid)" ]
-}
-
-guard_is_gone ()
-{
-  [ -z "$(guard_pid)" ]
-}
-
-is_copying ()
-{
-  grep -qs '^phase=started' "$VARVE_STATE_DIR"/sessions/*.session
-}
-
 # Starts a backup that takes long enough; $backup_pid. Arguments are set in its environment.
 start_slow_backup ()
 {

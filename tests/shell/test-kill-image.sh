@@ -31,15 +31,11 @@ no_daemons ()
   done
 }
 
-# Each image has the bitmaps of that many checkpoints, and they are sound.
 assert_bitmaps ()
 {
-  local spec info
+  local spec
   for spec in "${disk_files[@]}"; do
-    info=$(qemu-img info -f qcow2 "${spec#*=}")
-    assert_equal "$(sed -n 's/^ *name: //p' <<< "$info" | grep -c '^varve\.')" "$1" "bitmaps of ${spec%%=*}"
-    assert_equal "$(sed -n '/in-use/p' <<< "$info")" '' "flags of bitmaps of ${spec%%=*}"
-    qemu-img check -q -f qcow2 "${spec#*=}"
+    assert_image_bitmaps "${spec#*=}" "$1"
   done
 }
 

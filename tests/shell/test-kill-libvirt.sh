@@ -53,8 +53,8 @@ kill_varve ()
   before=$(node_names)
   backup_again full
   backup_again incremental
-  for point in session-recorded $(failure_points libvirt-start libvirt-end libvirt-checkpoint) session-started copy-disk \
-    store-before-rename run-committed; do
+  for point in session-recorded $(failure_points libvirt-start libvirt-end libvirt-checkpoint) \
+    session-started copy-disk store-before-rename run-committed; do
     started=$SECONDS
     kill_backup_at "$point"
     assert_equal "$(count_sessions)" 1 "sessions on record after a kill at $point"

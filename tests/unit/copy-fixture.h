@@ -30,6 +30,7 @@ typedef struct {
   uint64_t in_flight;
   uint64_t most_in_flight;
   uint64_t longest_map; /* longest range that a map was asked for */
+  uint8_t *released;    /* 1 for each byte; NULL: nobody looks */
 } Probe;
 
 typedef enum {
@@ -44,6 +45,30 @@ typedef struct {
   uint8_t *reach; /* of Reach, for each byte */
   GMutex lock;
 } Trace;
+
+/* Nothing that was released is wanted again. */
+static void
+probe_assert_kept (Probe *self, uint64_t offset, uint64_t length)
+{
+  g_mutex_lock (&self->lock);
+  g_assert_true (self->released == NULL || memchr (self->released + offset, 1, length) == NULL);
+  g_mutex_unlock (&self->lock);
+}
+
+static void
+probe_release (BlockSource *source, uint64_t offset, uint64_t length)
+{
+  Probe *self = (Probe *)source;
+  uint64_t unit = source->release_unit;
+
+  g_assert_cmpuint (offset % unit, ==, 0);
+  g_assert_true (length % unit == 0 || offset + length == source->size);
+  probe_assert_kept (self, offset, length);
+  g_mutex_lock (&self->lock);
+  if (self->released != NULL)
+    memset (self->released + offset, 1, length);
+  g_mutex_unlock (&self->lock);
+}
 
 static bool
 probe_read (BlockSource *source, uint64_t offset, void *buffer, size_t length, GError **error)
@@ -61,6 +86,7 @@ probe_read (BlockSource *source, uint64_t offset, void *buffer, size_t length, G
   g_mutex_unlock (&self->lock);
   if (self->slow)
     g_usleep ((offset / 4096 * 2654435761u >> 4) % 1500);
+  probe_assert_kept (self, offset, length);
   memcpy (buffer, self->stored + offset, length);
   g_mutex_lock (&self->lock);
   self->in_flight -= length;
@@ -76,6 +102,7 @@ probe_extents (BlockSource *source, uint64_t offset, uint64_t length, VarveExten
   uint64_t end = offset + length;
 
   self->longest_map = MAX (self->longest_map, length);
+  probe_assert_kept (self, offset, length);
   for (size_t i = 0; i < varve_extents_count (self->map); i++) {
     const VarveExtent *extent = varve_extents_get (self->map, i);
     uint64_t from = CLAMP (extent->offset, offset, end);
@@ -91,6 +118,7 @@ probe_free (BlockSource *source)
   Probe *self = (Probe *)source;
 
   g_free (self->stored);
+  g_free (self->released);
   varve_extents_free (self->map);
   g_mutex_clear (&self->lock);
   g_free (self);
@@ -100,6 +128,7 @@ static const BlockSourceOps probe_ops = {
   .name = "probe",
   .read = probe_read,
   .extents = probe_extents,
+  .release = probe_release,
   .free = probe_free,
 };
 
@@ -114,6 +143,7 @@ probe_new (const char *label, const uint8_t *content, uint64_t size, VarveExtent
   self->source.label = g_strdup (label);
   self->source.size = size;
   self->source.block_size = 1;
+  self->source.release_unit = 1;
   self->source.max_read = 1u << 30;
   self->source.depth = 8;
   self->stored = g_memdup2 (content, size);
@@ -380,6 +410,7 @@ copy_and_compare (Probe *source, Trace *trace, Probe *base, const uint8_t *conte
                      .sink = &trace->sink,
                      .base = base != NULL ? &base->source : NULL,
                      .clean_limit = source->clean_limit,
+                     .release = true,
                      .sum = collect_sum,
                      .sum_data = sums };
   Model model = { .content = content,
@@ -391,6 +422,7 @@ copy_and_compare (Probe *source, Trace *trace, Probe *base, const uint8_t *conte
   BlockCopyStats stats;
   GError *error = NULL;
 
+  source->released = g_malloc0 (source->source.size + 1);
   block_copy (&copy, &stats, NULL, &error);
   g_assert_no_error (error);
   model_run (&model);
@@ -398,6 +430,8 @@ copy_and_compare (Probe *source, Trace *trace, Probe *base, const uint8_t *conte
     if (trace->reach[i] != model.reach[i])
       g_error ("offset %" G_GUINT64_FORMAT ": reached as %d, not %d", i, trace->reach[i],
                model.reach[i]);
+    if (model.reach[i] != REACH_NONE && !source->released[i])
+      g_error ("offset %" G_GUINT64_FORMAT ": passed on, and not given back", i);
     if (model.reach[i] != REACH_NONE && trace->data[i] != content[i])
       g_error ("offset %" G_GUINT64_FORMAT ": has %d, not %d", i, trace->data[i], content[i]);
   }

@@ -17,6 +17,8 @@
 #include "util/error.h"
 #include "virt/domain.h"
 
+#include "libvirtd.h"
+
 #define SYSTEM "qemu:///system"
 #define MIB    (1024 * 1024)
 
@@ -87,35 +89,10 @@ quiet (void *data, virErrorPtr error)
 }
 
 static inline bool
-can_connect (void)
-{
-  virConnectPtr connection = virConnectOpen (SYSTEM);
-
-  if (connection)
-    virConnectClose (connection);
-  return connection != NULL;
-}
-
-/* Starts libvirtd where it is installed and does not run; it is left running, as others may use it.
- */
-static inline bool
 have_libvirtd (void)
 {
   virSetErrorFunc (NULL, quiet);
-  if (geteuid () != 0)
-    return false;
-  if (can_connect ())
-    return true;
-  if (!g_find_program_in_path ("libvirtd") || !g_find_program_in_path ("virtlogd"))
-    return false;
-  if (!try_run (NULL, "virtlogd", "-d") || !try_run (NULL, "libvirtd", "-d"))
-    return false;
-  for (int i = 0; i < 100; i++) {
-    if (can_connect ())
-      return true;
-    g_usleep (100 * 1000);
-  }
-  return false;
+  return libvirtd_is_there ();
 }
 
 /* --- the domain

@@ -65,7 +65,7 @@ test_names (void)
 {
   static const char *const names[] = {
     "run-started", "disk-planned", "snapshot-started", "progress", "disk-done",
-    "note",        "warning",      "recovered",        "run-done",
+    "note",        "warning",      "recovered",        "run-done", "export-ready",
   };
 
   for (size_t i = 0; i < G_N_ELEMENTS (names); i++)

@@ -329,6 +329,8 @@ test_refused_values (void)
     { add_disk, "../x", "disk's name is '../x'" },
     { add_disk_both_ways, "vda", "'vda' is named twice" },
     { set_image, "/a", "libvirt tells" },
+    { varve_backup_action_set_agent, "/a", "quiesce has an agent" },
+    { varve_backup_action_set_agent, "a", "quiesce agent is 'a'" },
   };
 
   for (size_t i = 0; i < G_N_ELEMENTS (cases); i++) {

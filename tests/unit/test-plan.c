@@ -244,6 +244,60 @@ test_refusals (void)
   expect_error (&broken, VARVE_ERROR_CHECKPOINT, "inconsistent");
 }
 
+/* Without a store: what was named is taken at its word, disk by disk, and is not nowhere. */
+static void
+test_no_store (void)
+{
+  static const struct {
+    const char *since;
+    VarveDecision decision; /* of vda; vdb has OTHER in any case */
+    const char *reason;
+    bool inconsistent;
+  } rows[] = {
+    { "never", VARVE_DECISION_FULL, "no checkpoint was named", false },
+    { OTHER, VARVE_DECISION_INCREMENTAL, "changed since checkpoint '" OTHER "'", false },
+    { OTHER, VARVE_DECISION_FULL, "inconsistent", true },
+  };
+
+  for (size_t i = 0; i < G_N_ELEMENTS (rows); i++) {
+    const Case c = { .bitmap = OTHER,
+                     .incremental = rows[i].since,
+                     .inconsistent = rows[i].inconsistent };
+    VarvePlanInput input = { NULL };
+    g_autoptr (GError) error = NULL;
+    g_autoptr (GPtrArray) first = plan_case (&c, &input, &error);
+    VarveBitmap *bitmap = varve_bitmap_new ("vdb", OTHER);
+    g_autoptr (GPtrArray) plans = NULL;
+    const VarvePlanDisk *plan;
+
+    g_clear_error (&error);
+    bitmap->recording = true;
+    g_ptr_array_add (input.bitmaps, bitmap);
+    g_ptr_array_unref (input.manifests);
+    input.manifests = NULL;
+    g_ptr_array_set_size (input.include, 0);
+    plans = varve_plan (&input, &error);
+    g_assert_no_error (error);
+    plan = g_ptr_array_index (plans, 0);
+    g_assert_cmpint (plan->decision, ==, rows[i].decision);
+    g_assert_nonnull (strstr (plan->reason, rows[i].reason));
+    g_assert_cmpstr (plan->since, ==, plan->decision == VARVE_DECISION_INCREMENTAL ? OTHER : NULL);
+    g_assert_true (plan->checkpoint);
+    plan = g_ptr_array_index (plans, 1);
+    g_assert_cmpint (plan->decision, ==, i ? VARVE_DECISION_INCREMENTAL : VARVE_DECISION_FULL);
+
+    /* On no disk at all: whoever named it counts on it. */
+    g_ptr_array_set_size (input.bitmaps, 0);
+    g_clear_pointer (&plans, g_ptr_array_unref);
+    plans = varve_plan (&input, &error);
+    g_assert_true ((plans == NULL) == (i > 0));
+    if (i > 0)
+      g_assert_error (error, VARVE_ERROR, VARVE_ERROR_CHECKPOINT);
+    input.manifests = g_ptr_array_new ();
+    input_clear (&input);
+  }
+}
+
 static void
 test_unknown_disk (void)
 {
@@ -278,6 +332,7 @@ main (int argc, char **argv)
     g_test_add_data_func (path, &cases[i], test_case);
   }
   g_test_add_func ("/plan/refusals", test_refusals);
+  g_test_add_func ("/plan/no-store", test_no_store);
   g_test_add_func ("/plan/unknown-disk", test_unknown_disk);
   return g_test_run ();
 }

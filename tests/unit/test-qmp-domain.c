@@ -81,7 +81,8 @@ take_copy (VarveSnapshot *snapshot, bool incremental, Copy *out)
 
     varve_snapshot_endpoint (snapshot, i ? "vdb" : "vda", &endpoint, NULL, &error);
     g_assert_no_error (error);
-    g_assert_false (endpoint.contexts_may_share);
+    g_assert_true (endpoint.contexts_may_share == snapshot->start->foreign_readers);
+    g_assert_true ((endpoint.proof_uri != NULL) == snapshot->start->foreign_readers);
     g_assert_true (!endpoint.dirty_context == !incremental);
     out->dirty[i] = incremental ? read_dirty (&endpoint) : NULL;
     out->data[i] = read_all (&endpoint);
@@ -193,9 +194,16 @@ check_strategy (VarveDomain *domain, const VarveStart *start, const char *strate
   g_assert_cmpuint (report->weaker->len, ==, start->policy.pause == VARVE_PAUSE_NEVER);
 }
 
+typedef struct {
+  VarvePause pause;
+  const char *strategy;
+  bool foreign_readers;
+} Variant;
+
 static void
-two_backups (VarvePause pause, const char *strategy)
+test_two_backups (gconstpointer data)
 {
+  const Variant *variant = data;
   g_autoptr (Machine) machine = machine_new ();
   g_auto (Copy) full = { 0 };
   g_auto (Copy) increment = { 0 };
@@ -210,11 +218,12 @@ two_backups (VarvePause pause, const char *strategy)
   g_autoptr (VarveStart) first = make_start (machine, "0123456789abcdef", "CK1", NULL);
   g_autoptr (VarveStart) second = make_start (machine, "fedcba9876543210", "CK2", "CK1");
 
-  first->policy.pause = second->policy.pause = pause;
-  check_strategy (domain, first, strategy);
+  first->policy.pause = second->policy.pause = variant->pause;
+  first->foreign_readers = second->foreign_readers = variant->foreign_readers;
+  check_strategy (domain, first, variant->strategy);
   wait_for_writes (machine, 300);
   back_up (machine, domain, first, &full, &pause_us);
-  g_assert_true ((pause_us > 0) == (pause == VARVE_PAUSE_BRIEF));
+  g_assert_true ((pause_us > 0) == (variant->pause == VARVE_PAUSE_BRIEF));
   g_test_message ("the guest stood still for %" G_GUINT64_FORMAT " us", pause_us);
   back_up (machine, domain, second, &increment, &pause_us);
   find_instants (full.data, from);
@@ -228,17 +237,10 @@ two_backups (VarvePause pause, const char *strategy)
   g_assert_cmpstr (before, ==, after);
 }
 
-static void
-test_filter (void)
-{
-  two_backups (VARVE_PAUSE_BRIEF, "filter");
-}
-
-static void
-test_job (void)
-{
-  two_backups (VARVE_PAUSE_NEVER, "job-filter");
-}
+static const Variant filter = { VARVE_PAUSE_BRIEF, "filter", false };
+static const Variant job = { VARVE_PAUSE_NEVER, "job-filter", false };
+static const Variant filter_foreign = { VARVE_PAUSE_BRIEF, "filter", true };
+static const Variant job_foreign = { VARVE_PAUSE_NEVER, "job-filter", true };
 
 /* A guest that stood still before stands still after, and its disks are frozen all the same. */
 static void
@@ -522,8 +524,10 @@ int
 main (int argc, char **argv)
 {
   g_test_init (&argc, &argv, NULL);
-  g_test_add_func ("/qmp-domain/filter", test_filter);
-  g_test_add_func ("/qmp-domain/job", test_job);
+  g_test_add_data_func ("/qmp-domain/filter", &filter, test_two_backups);
+  g_test_add_data_func ("/qmp-domain/filter-foreign", &filter_foreign, test_two_backups);
+  g_test_add_data_func ("/qmp-domain/job", &job, test_two_backups);
+  g_test_add_data_func ("/qmp-domain/job-foreign", &job_foreign, test_two_backups);
   g_test_add_func ("/qmp-domain/paused", test_paused);
   g_test_add_func ("/qmp-domain/inventory", test_inventory);
   g_test_add_func ("/qmp-domain/refusals", test_refusals);

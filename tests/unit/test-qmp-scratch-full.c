@@ -59,6 +59,32 @@ guest_is_paused (VarveSnapshot *snapshot)
   return status.guest_paused;
 }
 
+static int
+ignore_extents (void *data, const char *context, uint64_t offset, uint32_t *entries, size_t n,
+                int *error)
+{
+  return 0;
+}
+
+/* Whether the proof of a view for foreign readers can be had. */
+static bool
+is_proven (VarveSnapshot *snapshot)
+{
+  g_auto (VarveEndpoint) endpoint = { 0 };
+  g_autoptr (GError) error = NULL;
+  nbd_extent_callback callback = { .callback = ignore_extents };
+  bool proven;
+
+  varve_snapshot_endpoint (snapshot, "vda", &endpoint, NULL, &error);
+  g_assert_no_error (error);
+  g_free (endpoint.uri);
+  endpoint.uri = g_strdup (endpoint.proof_uri);
+  struct nbd_handle *nbd = connect_to (&endpoint, "base:allocation");
+  proven = nbd_block_status (nbd, BLOCK, 0, callback, 0) == 0;
+  nbd_close (nbd);
+  return proven;
+}
+
 /* The first block that cannot be read, or BLOCKS. */
 static guint
 first_failure (VarveSnapshot *snapshot)
@@ -77,10 +103,26 @@ first_failure (VarveSnapshot *snapshot)
   return i;
 }
 
+typedef struct {
+  VarvePause pause;
+  bool foreign_readers;
+} Variant;
+
+/* Foreign readers can read on, and get what is not theirs: the proof tells. */
+static void
+check_broken (VarveSnapshot *snapshot, const Variant *variant)
+{
+  g_assert_false (guest_is_paused (snapshot));
+  if (variant->foreign_readers)
+    g_assert_false (is_proven (snapshot));
+  else
+    g_assert_cmpuint (first_failure (snapshot), ==, 0);
+}
+
 static void
 test_full (gconstpointer data)
 {
-  VarvePause pause = GPOINTER_TO_INT (data);
+  const Variant *variant = data;
   g_autoptr (Machine) machine = machine_new ();
   g_autoptr (GError) error = NULL;
 
@@ -96,19 +138,23 @@ test_full (gconstpointer data)
   g_autoptr (VarveStart) start = make_start (machine, "0123456789abcdef", "CK1", NULL);
   wait_for_writes (machine, 10);
   g_autofree char *before = what_is_there (machine);
-  start->policy.pause = pause;
+  start->policy.pause = variant->pause;
+  start->foreign_readers = variant->foreign_readers;
   g_autoptr (VarveSnapshot) snapshot = start_or_fail (domain, start);
 
-  if (pause == VARVE_PAUSE_BRIEF) {
+  if (variant->foreign_readers)
+    g_assert_true (is_proven (snapshot));
+  if (variant->pause == VARVE_PAUSE_BRIEF) {
     /* Far more blocks than the scratch can hold. */
     wait_for_writes (machine, 40 * WRITES_PER_BLOCK);
-    g_assert_false (guest_is_paused (snapshot));
-    g_assert_cmpuint (first_failure (snapshot), ==, 0);
+    check_broken (snapshot, variant);
   } else {
     for (int i = 0; i < 3000 && !guest_is_paused (snapshot); i++)
       g_usleep (20000);
     g_assert_true (guest_is_paused (snapshot));
     g_assert_cmpuint (first_failure (snapshot), ==, BLOCKS);
+    if (variant->foreign_readers)
+      g_assert_true (is_proven (snapshot));
   }
   varve_snapshot_end (snapshot, false, NULL, &error);
   g_assert_no_error (error);
@@ -123,6 +169,11 @@ test_full (gconstpointer data)
   g_assert_cmpint (umount (machine->scratch), ==, 0);
 }
 
+static const Variant filter = { VARVE_PAUSE_BRIEF, false };
+static const Variant filter_foreign = { VARVE_PAUSE_BRIEF, true };
+static const Variant job = { VARVE_PAUSE_NEVER, false };
+static const Variant job_foreign = { VARVE_PAUSE_NEVER, true };
+
 int
 main (int argc, char **argv)
 {
@@ -131,7 +182,9 @@ main (int argc, char **argv)
     g_print ("1..0 # SKIP no right to a mount name space\n");
     return 0;
   }
-  g_test_add_data_func ("/qmp-scratch-full/filter", GINT_TO_POINTER (VARVE_PAUSE_BRIEF), test_full);
-  g_test_add_data_func ("/qmp-scratch-full/job", GINT_TO_POINTER (VARVE_PAUSE_NEVER), test_full);
+  g_test_add_data_func ("/qmp-scratch-full/filter", &filter, test_full);
+  g_test_add_data_func ("/qmp-scratch-full/filter-foreign", &filter_foreign, test_full);
+  g_test_add_data_func ("/qmp-scratch-full/job", &job, test_full);
+  g_test_add_data_func ("/qmp-scratch-full/job-foreign", &job_foreign, test_full);
   return g_test_run ();
 }

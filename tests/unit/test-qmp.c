@@ -418,6 +418,8 @@ test_breaches (void)
 static void
 serve_strays (int fd)
 {
+  answer (fd, 7, "\"return\": {}");
+  say (fd, "{\"event\": \"STOP\", \"data\": {}}\n{\"error\": {\"class\": \"GenericError\"}}\n");
   say (fd, GREETING);
   int64_t id = hear (fd);
   g_assert_cmpint (id, >, 1);

@@ -65,6 +65,7 @@ full_record (void)
   VarveRecord *record = small_record (ID, 1795226400);
 
   record->phase = VARVE_PHASE_STARTED;
+  record->expires = 1795240800;
   g_free (record->domain);
   record->domain = g_strdup ("wéb 01 = [x] \\n # ;, ");
   record->owner = g_strdup ("nightly-01234567");
@@ -109,6 +110,7 @@ assert_full_record (const VarveRecord *record)
   g_assert_cmpstr (record->socket, ==, full->socket);
   g_assert_true (record->was_running && record->frozen && record->kept);
   g_assert_cmpint (record->started, ==, full->started);
+  g_assert_cmpint (record->expires, ==, full->expires);
 
   g_assert_cmpuint (record->disks->len, ==, 2);
   disk = record->disks->pdata[0];
@@ -179,6 +181,8 @@ test_refused (void)
     { MINIMAL "started=-1\n", "'started'" },
     { MINIMAL "started=99999999999999999999\n", "'started'" },
     { MINIMAL "started=1x\n", "'started'" },
+    { MINIMAL "expires=0\n", "'expires'" },
+    { MINIMAL "expires=1x\n", "'expires'" },
     { MINIMAL "frozen=1\n", "'frozen'" },
     { MINIMAL "new-key=x\n", "new-key" },
     { MINIMAL "store=a\nstore=b\n", "twice" },

@@ -55,6 +55,32 @@ test_range (void)
   block_source_free (&probe->source);
 }
 
+/* What is released is as much as can be of what was asked for, in whole units, and no byte beside it. */
+static void
+test_release (void)
+{
+  for (unsigned round = 0; round < 300; round++) {
+    uint64_t size = (uint64_t)g_test_rand_int_range (1, 40000);
+    g_autofree uint8_t *content = g_malloc0 (size);
+    Probe *probe = probe_new ("disk 'vda'", content, size, varve_extents_new (), false);
+    uint64_t unit = 1u << g_test_rand_int_range (0, 14);
+    uint64_t offset = (uint64_t)g_test_rand_int_range (0, (int32_t)size);
+    uint64_t length = (uint64_t)g_test_rand_int_range (0, (int32_t)(size - offset) + 1);
+
+    probe->source.release_unit = (uint32_t)unit;
+    probe->released = g_malloc0 (size + 1);
+    block_source_release (&probe->source, offset, length);
+    for (uint64_t i = 0; i < size; i++) {
+      uint64_t start = i / unit * unit;
+      bool is_inside = start >= offset && MIN (start + unit, size) <= offset + length;
+      g_assert_cmpint (probe->released[i], ==, is_inside);
+    }
+    block_source_release (&probe->source, offset, size - offset + 1);
+    block_source_release (&probe->source, 1, UINT64_MAX);
+    block_source_free (&probe->source);
+  }
+}
+
 /* A source that answers every question for a map with the same words. */
 typedef struct {
   BlockSource source;
@@ -170,6 +196,7 @@ main (int argc, char **argv)
   g_test_init (&argc, &argv, NULL);
   g_test_add_func ("/source/rounding", test_rounding);
   g_test_add_func ("/source/range", test_range);
+  g_test_add_func ("/source/release", test_release);
   g_test_add_func ("/source/lies", test_lies);
   g_test_add_func ("/source/no-map", test_no_map);
   g_test_add_func ("/source/sink", test_sink);

@@ -71,6 +71,10 @@ varve_image_domain_check (VarveDomain *base, const VarveStart *start, VarveStart
                      cancellable, error))
       return false;
   }
+  if (start->allow_trim)
+    refuse (report,
+            "TRIM cannot be allowed: the images of a stopped domain are read-only, and need no "
+            "scratch that could be given back.");
   report->strategy = g_strdup (start->push ? "image-push" : "image");
   *out = g_steal_pointer (&report);
   return true;

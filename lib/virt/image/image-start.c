@@ -286,6 +286,8 @@ varve_image_snapshot_endpoint (VarveSnapshot *base, const char *disk, VarveEndpo
   if (!is_alive (snapshot))
     return throw_lost (snapshot, error);
   out->uri = varve_storage_daemon_uri (snapshot->daemon, disk);
+  out->socket = g_strdup (varve_storage_daemon_socket (snapshot->daemon));
+  out->export_name = g_strdup (disk);
   g_autofree char *merged = merged_name (base->start, found);
   if (found->since)
     out->dirty_context = g_strconcat ("qemu:dirty-bitmap:", merged ? merged : found->since, NULL);

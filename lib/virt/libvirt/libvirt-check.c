@@ -120,6 +120,8 @@ binary_was_replaced (VarveLibvirtDomain *self)
   g_autofree char *link = NULL;
   g_autofree char *target = NULL;
 
+  if (!self->base.local)
+    return true;
   if (!g_file_get_contents (pid_file, &pid, NULL, NULL))
     return false;
   link = g_strdup_printf ("/proc/%s/exe", g_strstrip (pid));
@@ -128,7 +130,8 @@ binary_was_replaced (VarveLibvirtDomain *self)
 }
 
 /* libvirt tells the version of its default QEMU only. The guest's life is at stake: so a QEMU of the domain's own, and
- * one that is known to be replaced, count as old. */
+ * one that is known to be replaced, count as old; so
+ * does one that nobody can look at from here. */
 static bool
 nbd_is_iothread_safe (VarveLibvirtDomain *self, const VarveLibvirtDefinition *definition)
 {
@@ -170,14 +173,14 @@ check_iothreads (VarveLibvirtDomain *self, const VarveStart *start,
  * ----------------------------------------------------------------------------- */
 
 static void
-check_scratch (const VarveStartDisk *disk, GPtrArray *refusals)
+check_scratch (const VarveLibvirtDomain *self, const VarveStartDisk *disk, GPtrArray *refusals)
 {
   struct stat st;
 
   if (!disk->scratch)
     refuse (refusals, "Disk '%s' has no scratch file, which libvirt needs for every disk.",
             disk->disk);
-  else if (lstat (disk->scratch, &st) == 0)
+  else if (self->base.local && lstat (disk->scratch, &st) == 0)
     refuse (refusals,
             "The scratch file '%s' of disk '%s' exists already, and libvirt wants to make it "
             "itself. Remove it, or choose another scratch directory.",
@@ -196,8 +199,8 @@ check_format (const VarveStartDisk *disk, const VarveLibvirtDisk *known, GPtrArr
 }
 
 static void
-check_disk (const VarveStartDisk *disk, const VarveLibvirtDefinition *definition,
-            GPtrArray *refusals)
+check_disk (const VarveLibvirtDomain *self, const VarveStartDisk *disk,
+            const VarveLibvirtDefinition *definition, GPtrArray *refusals)
 {
   const VarveLibvirtDisk *known = varve_libvirt_definition_find (definition, disk->disk);
   g_autofree char *why = known ? varve_libvirt_disk_why_not (known, false) : NULL;
@@ -216,15 +219,20 @@ check_disk (const VarveStartDisk *disk, const VarveLibvirtDefinition *definition
             "Disk '%s' is to be read by several bitmaps at once, and libvirt takes one: merge them "
             "while the domain is off, or back it up then.",
             disk->disk);
-  check_scratch (disk, refusals);
+  check_scratch (self, disk, refusals);
 }
 
 static void
-check_socket (const VarveStart *start, GPtrArray *refusals)
+check_server (const VarveLibvirtDomain *self, const VarveStart *start, GPtrArray *refusals)
 {
   g_autofree char *socket = varve_libvirt_socket_path (start);
 
-  if (strlen (socket) >= sizeof ((struct sockaddr_un){ 0 }.sun_path))
+  if (start->server.host)
+    return;
+  if (!self->base.local)
+    refuse (refusals, "The domain is on another host, whose UNIX sockets cannot be reached: its "
+                      "disks can be read by TCP and TLS only.");
+  else if (strlen (socket) >= sizeof ((struct sockaddr_un){ 0 }.sun_path))
     refuse (refusals,
             "The path of the socket '%s' is too long for a UNIX socket; choose a shorter "
             "directory.",
@@ -248,9 +256,11 @@ varve_libvirt_refusals (VarveLibvirtDomain *self, const VarveStart *start,
             "This libvirt has no incremental backup for the QEMU of the domain "
             "(<backup supported='yes'/> is not among its capabilities). Update libvirt to "
             "7.6 or newer, or back the domain up while it is off.");
-  check_socket (start, refusals);
+  if (start->allow_trim)
+    refuse (refusals, "TRIM cannot be allowed: libvirt exports the disks read-only.");
+  check_server (self, start, refusals);
   for (guint i = 0; i < start->disks->len; i++)
-    check_disk (g_ptr_array_index (start->disks, i), definition, refusals);
+    check_disk (self, g_ptr_array_index (start->disks, i), definition, refusals);
   check_iothreads (self, start, definition, refusals);
   return true;
 }

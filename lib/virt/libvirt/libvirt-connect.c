@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Copyright the varve authors */
 
-/* A connection to the libvirt of this host, one domain of it, and what it says of itself. */
+/* A connection to libvirt, one domain of it, and what it says of itself. */
 #include "config.h"
 
 #include "virt/libvirt/libvirt-private.h"
@@ -29,9 +29,9 @@ is_local (GUri *uri)
   return (!plus || strcmp (plus, "+unix") == 0) && (!host || !*host);
 }
 
-/* QEMU's driver, on this host: sockets and images are reached by path. */
+/* QEMU's driver, on this host unless the caller needs nothing that is reached by path. */
 static bool
-check_uri (const char *text, GError **error)
+check_uri (const char *text, bool elsewhere, bool *out_local, GError **error)
 {
   g_autoptr (GUri) uri = g_uri_parse (text, G_URI_FLAGS_NON_DNS, NULL);
   const char *scheme = uri ? g_uri_get_scheme (uri) : "";
@@ -44,12 +44,13 @@ check_uri (const char *text, GError **error)
                         "'%s' is not QEMU's driver of libvirt, the only one that has backups; use "
                         "qemu:///system or qemu:///session.",
                         text);
-  if (!is_local (uri))
-    return varve_throw (error, VARVE_ERROR_REFUSED,
-                        "'%s' names a libvirt on another host, whose sockets and scratch files "
-                        "cannot be reached from here. Run varve on that host.",
-                        text);
-  return true;
+  *out_local = is_local (uri);
+  return *out_local || elsewhere ||
+         varve_throw (error, VARVE_ERROR_REFUSED,
+                      "'%s' names a libvirt on another host, whose sockets and scratch files "
+                      "cannot be reached from here. Run varve on that host, or have a backup pull "
+                      "by TCP and TLS (varve-backup(1), --listen).",
+                      text);
 }
 
 static virConnectPtr
@@ -236,6 +237,10 @@ read_nvram (VarveLibvirtDomain *self, const char *xml, GBytes **out_nvram, char 
 
   if (definition && !definition->nvram)
     return;
+  if (!self->base.local) {
+    *out_why_not = g_strdup ("it is on another host");
+    return;
+  }
   if (definition && varve_read_file (definition->nvram, NVRAM_MAX, &data, &length, &failed))
     *out_nvram = g_bytes_new_take (data, length);
   else
@@ -340,12 +345,14 @@ varve_libvirt_domain_open (const VarveDomainAddress *address, GCancellable *canc
 {
   VARVE_SIGPIPE_GUARD;
   VarveLibvirtDomain *self;
+  bool local;
 
-  if (!check_uri (address->uri, error) || g_cancellable_set_error_if_cancelled (cancellable, error))
+  if (!check_uri (address->uri, address->elsewhere, &local, error) ||
+      g_cancellable_set_error_if_cancelled (cancellable, error))
     return NULL;
   self = g_new0 (VarveLibvirtDomain, 1);
   self->base.ops = &ops;
-  self->base.local = true;
+  self->base.local = local;
   self->base.uri = g_strdup (address->uri);
   self->connection = open_connection (address->uri, error);
   if (self->connection)

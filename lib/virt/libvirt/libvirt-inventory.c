@@ -32,7 +32,7 @@ refuse (VarveDisk *disk, char *why)
  * read from here is given the benefit of the doubt: version 2 went out of use with QEMU 1.7, and
  * libvirt says so at the start. */
 static void
-fill_persistence (VarveDisk *disk, GCancellable *cancellable)
+fill_persistence (const VarveLibvirtDomain *self, VarveDisk *disk, GCancellable *cancellable)
 {
   g_autoptr (VarveImage) image = NULL;
   g_autoptr (VarveImageInfo) info = NULL;
@@ -44,7 +44,7 @@ fill_persistence (VarveDisk *disk, GCancellable *cancellable)
     return;
   }
   disk->can_persist = true;
-  if (!disk->path)
+  if (!disk->path || !self->base.local)
     return;
   image = varve_image_new (disk->path, disk->format, NULL);
   info = varve_image_info (image, true, cancellable, NULL);
@@ -68,7 +68,7 @@ running_disk (VarveLibvirtDomain *self, const VarveLibvirtDisk *known, GCancella
     refuse (disk, why);
     return disk;
   }
-  fill_persistence (disk, cancellable);
+  fill_persistence (self, disk, cancellable);
   if (virDomainGetBlockInfo (self->domain, known->name, &info, 0) < 0)
     refuse (disk, g_strdup_printf ("libvirt cannot tell its size: %s", virGetLastErrorMessage ()));
   else

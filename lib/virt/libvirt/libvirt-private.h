@@ -39,6 +39,7 @@ typedef struct {
   VarveSnapshot base;
   VarveDomain *images; /* NULL: a job of libvirt */
   VarveSnapshot *image_snapshot;
+  bool attached; /* from its record: whoever started it may have died at that */
 } VarveLibvirtSnapshot;
 
 /* --- libvirt-connect.c --- */

@@ -11,6 +11,7 @@
 
 #include "virt/libvirt/libvirt-private.h"
 
+#include <string.h>
 #include <unistd.h>
 
 #include "util/durable.h"
@@ -18,6 +19,8 @@
 
 #define END_POLL_US    (50 * 1000)
 #define END_TIMEOUT_US (30 * G_USEC_PER_SEC)
+/* Behind it the guard still keeps its bound of 5 s. */
+#define START_TIMEOUT_US (3 * G_USEC_PER_SEC)
 /* Between an abort and the end of the exports libvirt still lists the job; a second look behind
  * that time sees through it. Measured: 104 comes within 25 ms of the abort. */
 #define FINISH_PAUSE_US (100 * 1000)
@@ -44,14 +47,31 @@ job_is_ours (VarveLibvirtDomain *self, const VarveStart *start, bool *out_ours, 
 /* --- endpoint
  * -------------------------------------------------------------------------------------- */
 
+static char *
+tls_uri (const VarveServer *server, const char *export)
+{
+  g_autofree char *credentials = g_uri_escape_string (server->credentials, "/", false);
+  bool literal = strchr (server->host, ':') != NULL;
+
+  return g_strdup_printf ("nbds://%s%s%s:%u/%s?tls-certificates=%s", literal ? "[" : "",
+                          server->host, literal ? "]" : "", server->port, export, credentials);
+}
+
+/* @out has its socket already. */
+static char *
+unix_uri (const VarveEndpoint *out, const char *export)
+{
+  g_autofree char *escaped = g_uri_escape_string (out->socket, "/", false);
+
+  return g_strdup_printf ("nbd+unix:///%s?socket=%s", export, escaped);
+}
+
 bool
 varve_libvirt_endpoint (VarveSnapshot *base, const char *disk, VarveEndpoint *out,
                         GCancellable *cancellable, GError **error)
 {
   VarveLibvirtSnapshot *snapshot = (VarveLibvirtSnapshot *)base;
   const VarveStartDisk *known = varve_start_find_disk (base->start, disk);
-  g_autofree char *socket = NULL;
-  g_autofree char *escaped = NULL;
   g_autofree char *export = NULL;
 
   if (snapshot->images)
@@ -60,10 +80,14 @@ varve_libvirt_endpoint (VarveSnapshot *base, const char *disk, VarveEndpoint *ou
     return varve_throw (error, VARVE_ERROR_NOT_FOUND,
                         "The backup of domain '%s' does not have a disk '%s'.", base->domain->name,
                         disk);
-  socket = varve_libvirt_socket_path (base->start);
-  escaped = g_uri_escape_string (socket, "/", false);
   export = g_uri_escape_string (disk, NULL, false);
-  out->uri = g_strdup_printf ("nbd+unix:///%s?socket=%s", export, escaped);
+  out->export_name = g_strdup (disk);
+  if (base->start->server.host) {
+    out->uri = tls_uri (&base->start->server, export);
+  } else {
+    out->socket = varve_libvirt_socket_path (base->start);
+    out->uri = unix_uri (out, export);
+  }
   if (known->since)
     out->dirty_context = g_strdup_printf ("qemu:dirty-bitmap:varve-%s", base->start->session);
   out->allocation_context = g_strdup ("base:allocation");
@@ -164,10 +188,14 @@ varve_libvirt_finish (VarveSnapshot *base, GCancellable *cancellable, GError **e
 /* --- end
  * ------------------------------------------------------------------------------------------- */
 
-/* libvirt removes both, except when QEMU dies: then the socket stays. */
+/* libvirt removes both, except when QEMU dies: then the socket stays. What is on another host is
+ * left to it. */
 static bool
-remove_files (const VarveStart *start, GError **error)
+remove_files (const VarveLibvirtDomain *self, const VarveStart *start, GError **error)
 {
+  if (!self->base.local)
+    return true;
+
   g_autofree char *socket = varve_libvirt_socket_path (start);
   bool ok = varve_durable_unlink (socket, error);
 
@@ -178,6 +206,41 @@ remove_files (const VarveStart *start, GError **error)
       ok = false;
   }
   return ok;
+}
+
+/* libvirt has a job, and nothing to tell of its disks yet; or the job of @start, and no scratch. Of
+ * other jobs this is not asked. */
+static bool
+is_starting (VarveLibvirtDomain *self, const VarveStart *start)
+{
+  g_autoptr (VarveLibvirtBackup) backup = NULL;
+  virTypedParameterPtr params = NULL;
+  unsigned long long scratch = 0;
+  int type, count = 0, operation = 0;
+
+  if (!varve_libvirt_backup (self, &backup, NULL) ||
+      (backup && g_strcmp0 (backup->session, start->session) != 0))
+    return false;
+  if (virDomainGetJobStats (self->domain, &type, &params, &count, 0) < 0)
+    return varve_libvirt_error_code () == VIR_ERR_INTERNAL_ERROR;
+  virTypedParamsGetInt (params, count, VIR_DOMAIN_JOB_OPERATION, &operation);
+  virTypedParamsGetULLong (params, count, VIR_DOMAIN_JOB_DISK_TEMP_TOTAL, &scratch);
+  virTypedParamsFree (params, count);
+  return type != VIR_DOMAIN_JOB_NONE && operation == VIR_DOMAIN_JOB_OPERATION_BACKUP &&
+         scratch == 0;
+}
+
+/* libvirt goes on with a start whose client has died. While it is at that, its job can be told to end
+ * and its checkpoint to go; libvirt 9.0 then undoes the start beside whatever it is asked next,
+ * both with QEMU's one monitor, and crashes. So it is let finish first. A job whose disks have all
+ * failed looks like one that starts: hence not for long. */
+static void
+let_start_end (VarveLibvirtDomain *self, const VarveStart *start)
+{
+  gint64 deadline = g_get_monotonic_time () + START_TIMEOUT_US;
+
+  while (is_starting (self, start) && g_get_monotonic_time () < deadline)
+    g_usleep (END_POLL_US);
 }
 
 static bool
@@ -235,7 +298,7 @@ bool
 varve_libvirt_end_job (VarveLibvirtDomain *self, const VarveStart *start, GCancellable *cancellable,
                        GError **error)
 {
-  return abort_job (self, start, cancellable, error) && remove_files (start, error);
+  return abort_job (self, start, cancellable, error) && remove_files (self, start, error);
 }
 
 static bool
@@ -261,13 +324,16 @@ varve_libvirt_end (VarveSnapshot *base, bool start_was_cut, GCancellable *cancel
     return end_images (snapshot, start_was_cut, cancellable, error);
   if (!varve_libvirt_look (self, &state, cancellable, &failed)) {
     if (varve_error_matches (failed, VARVE_ERROR_NOT_FOUND))
-      return remove_files (base->start, error);
+      return remove_files (self, base->start, error);
     g_propagate_error (error, g_steal_pointer (&failed));
     return false;
   }
-  if (state != VARVE_DOMAIN_OFF)
+  if (state != VARVE_DOMAIN_OFF) {
+    if (snapshot->attached)
+      let_start_end (self, base->start);
     return varve_libvirt_end_job (self, base->start, cancellable, error);
-  return remove_files (base->start, error) &&
+  }
+  return remove_files (self, base->start, error) &&
          varve_libvirt_stopped_end (self, base->start, start_was_cut, cancellable, error);
 }
 

@@ -85,7 +85,8 @@ prepare (VarveLibvirtDomain *self, const VarveStart *start,
     return varve_throw (error, VARVE_ERROR_REFUSED, "The backup of domain '%s' is refused. %s",
                         self->base.name, (const char *)g_ptr_array_index (refusals, 0));
   return checkpoint_is_new (self, start, error) && adopt_bases (self, start, error) &&
-         varve_libvirt_open_directory (self, definition, start->directory, error);
+         (start->server.host ||
+          varve_libvirt_open_directory (self, definition, start->directory, error));
 }
 
 /* libvirt's words for a closed directory name a file; the directory is what has to be changed. */
@@ -107,7 +108,7 @@ throw_begin (VarveLibvirtDomain *self, const VarveStart *start, GError **error)
 {
   g_autofree char *closed = NULL;
 
-  if (varve_libvirt_error_says ("Permission denied"))
+  if (self->base.local && varve_libvirt_error_says ("Permission denied"))
     closed = find_closed_directory (start);
   if (closed)
     return varve_libvirt_throw (error,
@@ -195,6 +196,9 @@ bool
 varve_libvirt_attach (VarveDomain *domain, const VarveStart *start, VarveSnapshot **out,
                       GCancellable *cancellable, GError **error)
 {
-  *out = &varve_libvirt_snapshot_new (domain, start)->base;
+  VarveLibvirtSnapshot *snapshot = varve_libvirt_snapshot_new (domain, start);
+
+  snapshot->attached = true;
+  *out = &snapshot->base;
   return true;
 }

@@ -30,6 +30,11 @@ varve_libvirt_stopped_open (VarveLibvirtDomain *self, const VarveLibvirtDefiniti
   };
 
   *out = NULL;
+  if (!self->base.local)
+    return varve_throw (error, VARVE_ERROR_REFUSED,
+                        "Domain '%s' is off, and its images are on another host: start it, or run "
+                        "varve on that host.",
+                        self->base.name);
   for (guint i = 0; i < definition->disks->len; i++)
     add_image (images, g_ptr_array_index (definition->disks, i));
   if (g_hash_table_size (images) == 0)
@@ -122,6 +127,9 @@ varve_libvirt_stopped_end (VarveLibvirtDomain *self, const VarveStart *start, bo
   g_autoptr (VarveDomain) images = NULL;
   g_autoptr (VarveSnapshot) left = NULL;
 
+  /* Images of another host were never opened. */
+  if (!self->base.local)
+    return true;
   if (!varve_libvirt_stopped_domain (self, &images, cancellable, error))
     return false;
   return !images || (varve_domain_attach (images, start, &left, cancellable, error) &&

@@ -44,13 +44,25 @@ append_backup_disk (GString *out, const VarveStart *start, const VarveStartDisk 
           disk->scratch);
 }
 
+static void
+append_server (GString *out, const VarveStart *start)
+{
+  g_autofree char *socket = varve_libvirt_socket_path (start);
+
+  if (start->server.host)
+    append (out, "  <server transport='tcp' tls='yes' name='%s' port='%u'/>\n", start->server.host,
+            start->server.port);
+  else
+    append (out, "  <server transport='unix' socket='%s'/>\n", socket);
+}
+
 char *
 varve_libvirt_format_backup (const VarveStart *start, const VarveLibvirtDefinition *definition)
 {
-  g_autofree char *socket = varve_libvirt_socket_path (start);
   GString *out = g_string_new ("<domainbackup mode='pull'>\n");
 
-  append (out, "  <server transport='unix' socket='%s'/>\n  <disks>\n", socket);
+  append_server (out, start);
+  g_string_append (out, "  <disks>\n");
   for (guint i = 0; i < definition->disks->len; i++) {
     const VarveLibvirtDisk *known = g_ptr_array_index (definition->disks, i);
     const VarveStartDisk *disk = varve_start_find_disk (start, known->name);

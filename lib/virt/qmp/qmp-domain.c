@@ -206,6 +206,7 @@ copy_address (VarveQmpDomain *domain, const VarveDomainAddress *address)
   gpointer key, value;
 
   domain->base.uri = g_strdup (address->uri);
+  domain->agent = g_strdup (address->agent);
   if (address->qdevs) {
     g_hash_table_iter_init (&iter, address->qdevs);
     while (g_hash_table_iter_next (&iter, &key, &value))
@@ -228,6 +229,7 @@ qmp_domain_free (VarveDomain *base)
   g_hash_table_unref (domain->qdevs);
   g_hash_table_unref (domain->images);
   g_free (domain->path);
+  g_free (domain->agent);
   g_free (base->uri);
   g_free (base->name);
   g_free (base->uuid);
@@ -324,6 +326,8 @@ static const VarveDomainOps qmp_ops = {
   .inventory = varve_qmp_inventory,
   .bitmaps = varve_qmp_bitmaps,
   .state = qmp_state,
+  .freeze = varve_qmp_freeze,
+  .thaw = varve_qmp_thaw,
   .domain_xml = qmp_domain_xml,
   .check = varve_qmp_check,
   .start = varve_qmp_start,

@@ -8,10 +8,10 @@
  *
  *   varve-SESSION-s-N  node    scratch, a qcow2 of the disk's size
  *   varve-SESSION-c-N  node    copy-before-write filter (a job's own, or put below the device by us)
- *   varve-SESSION-a-N  node    snapshot-access on the filter: what is exported
+ *   varve-SESSION-a-N  node    snapshot-access on the filter
  *   varve-SESSION-j-N  job     in the job strategies, and of a push
- *   varve-SESSION-e-N  export  the frozen view, under the disk's name
- *   varve-SESSION-d-N  export  the scratch image, under its node's name: what has been copied
+ *   varve-SESSION-e-N  export  snapshot-access: the frozen view, or the witness (qmp-export.c)
+ *   varve-SESSION-d-N  export  the scratch image: the witness, or the frozen view
  *   varve-SESSION-p-N  node    target of a push
  *   varve-SESSION-t-N  bitmap  disabled, on the disk's own node: what changed, frozen. Made for a full
  *                              backup, too: it tells which node is to go back below the device
@@ -29,7 +29,8 @@
 
 typedef struct {
   VarveDomain base;
-  char *path; /* of the monitor's socket */
+  char *path;  /* of the monitor's socket */
+  char *agent; /* of the guest agent's, or NULL */
   VarveQmp *qmp;
   VarveQmpSchema *schema; /* NULL until it is asked for */
   GHashTable *qdevs;      /* disk name → qdev id or node name; may be empty */
@@ -89,6 +90,10 @@ char *varve_qmp_property (VarveQmpDomain *domain, const char *device, const char
 bool varve_qmp_uses_iothread (VarveQmpDomain *domain, const char *device,
                               GCancellable *cancellable);
 
+bool varve_qmp_freeze (VarveDomain *base, unsigned timeout_s, GCancellable *cancellable,
+                       GError **error);
+bool varve_qmp_thaw (VarveDomain *base, GCancellable *cancellable, GError **error);
+
 bool varve_qmp_inventory (VarveDomain *base, GPtrArray **out_disks, GCancellable *cancellable,
                           GError **error);
 bool varve_qmp_bitmaps (VarveDomain *base, GPtrArray **out_bitmaps, GCancellable *cancellable,
@@ -110,12 +115,16 @@ bool varve_qmp_can_read_ours (const VarveQmpDomain *domain);
 /* Gives a file or directory of ours to QEMU's user, where that is another. */
 bool varve_qmp_hand_over (VarveQmpDomain *domain, const char *path, GError **error);
 
+/* Publishes disk @index of @start, whose own node is @node, on the NBD server that runs already. */
+bool varve_qmp_export (VarveQmpDomain *domain, const VarveStart *start, guint index,
+                       const char *node, GCancellable *cancellable, GError **error);
+
 bool varve_qmp_start (VarveDomain *base, const VarveStart *start, VarveSnapshot **out,
                       uint64_t *out_pause_us, GCancellable *cancellable, GError **error);
 bool varve_qmp_attach (VarveDomain *base, const VarveStart *start, VarveSnapshot **out,
                        GCancellable *cancellable, GError **error);
 bool varve_qmp_endpoint (VarveSnapshot *snapshot, const char *disk, VarveEndpoint *out,
-                         GCancellable *cancellable, GError **error);
+                         GCancellable *cancellable, GError **error); /* in qmp-export.c */
 bool varve_qmp_poll (VarveSnapshot *snapshot, VarveSnapshotStatus *out, GCancellable *cancellable,
                      GError **error);
 bool varve_qmp_progress (VarveSnapshot *snapshot, GArray **out, GCancellable *cancellable,

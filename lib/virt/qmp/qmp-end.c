@@ -14,7 +14,8 @@
  * The exports go first and from QEMU's side: a reader gets an error from then on, and a server that
  * is stopped with an export alive may freeze the guest. A view goes before its scratch image: QEMU
  * drains the node of an export that it deletes and all above it, which does not end, and stops the
- * guest, while a reader of the view hangs. Each step asks QEMU what is there by name, so that it can
+ * guest, while a reader of the view hangs. (Foreign readers read the scratch image; they have been cut off by then, and
+ * without snapshot-access there is no proof that would let them have more: qmp-export.c.) Each step asks QEMU what is there by name, so that it can
  * be run again from any half. */
 #include "config.h"
 #include "virt/qmp/qmp-domain.h"
@@ -55,10 +56,11 @@ resume_guest (VarveQmpDomain *domain, GError **error)
 
 /* --- exports ---------------------------------------------------------------------------------- */
 
-/* Our exports of one kind that are still there; those that nobody has told to go yet are told. */
+/* Our exports of one @kind, on nodes of @node_kind (0: of any), that are still there; those that nobody has
+ * told to go yet are told. */
 static bool
-delete_exports (VarveQmpDomain *domain, const VarveStart *start, char kind, guint *out_left,
-                GCancellable *cancellable, GError **error)
+delete_exports (VarveQmpDomain *domain, const VarveStart *start, char kind, char node_kind,
+                guint *out_left, GCancellable *cancellable, GError **error)
 {
   g_autoptr (JsonArray) exports =
       varve_qmp_list (domain, "query-block-exports", cancellable, error);
@@ -70,7 +72,8 @@ delete_exports (VarveQmpDomain *domain, const VarveStart *start, char kind, guin
     JsonObject *export = varve_json_array_object (exports, i);
     const char *id = varve_json_string (export, "id");
 
-    if (!is_ours (id, start, kind))
+    if (!is_ours (id, start, kind) ||
+        (node_kind && !is_ours (varve_json_string (export, "node-name"), start, node_kind)))
       continue;
     ++*out_left;
     if (!varve_json_bool (export, "shutting-down", false) &&
@@ -89,13 +92,13 @@ is_export_deleted (const char *event, JsonObject *data, gpointer user_data)
 
 /* The event only cuts the wait short: what counts is the list. */
 static bool
-end_exports (VarveQmpDomain *domain, const VarveStart *start, char kind, GCancellable *cancellable,
-             GError **error)
+end_exports (VarveQmpDomain *domain, const VarveStart *start, char kind, char node_kind,
+             GCancellable *cancellable, GError **error)
 {
   int64_t deadline = g_get_monotonic_time () + EXPORT_TIMEOUT_US;
   guint left;
 
-  while (delete_exports (domain, start, kind, &left, cancellable, error)) {
+  while (delete_exports (domain, start, kind, node_kind, &left, cancellable, error)) {
     g_autoptr (GError) local = NULL;
 
     if (left == 0)
@@ -357,14 +360,15 @@ static bool
 end_in_qemu (VarveQmpDomain *domain, const VarveStart *start, GCancellable *cancellable,
              GError **error)
 {
-  return end_exports (domain, start, 'e', cancellable, error) &&
+  return end_exports (domain, start, 'e', 0, cancellable, error) &&
+         end_exports (domain, start, 'd', 'a', cancellable, error) &&
          varve_failpoint ("qmp-end-exports", error) &&
          delete_nodes (domain, start, 'a', cancellable, error) &&
          end_jobs (domain, start, cancellable, error) &&
          put_drives_back (domain, start, cancellable, error) &&
          varve_failpoint ("qmp-end-switched", error) &&
          varve_qmp_settle (domain, start, cancellable, error) &&
-         end_exports (domain, start, 'd', cancellable, error) &&
+         end_exports (domain, start, 'd', 0, cancellable, error) &&
          delete_nodes (domain, start, 'c', cancellable, error) &&
          delete_nodes (domain, start, 's', cancellable, error) &&
          delete_nodes (domain, start, 'p', cancellable, error) &&

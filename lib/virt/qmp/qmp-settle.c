@@ -66,6 +66,19 @@ flush (const char *socket, const char *export, int64_t deadline)
   return cookie < 0 ? STEP_FAILED : wait_until (nbd, is_answered, cookie, deadline);
 }
 
+/* Foreign readers had it under the disk's name; nothing else has that by now. */
+static Step
+flush_scratch (const VarveStart *start, const char *socket, unsigned index, int64_t deadline)
+{
+  g_autofree char *export = varve_qmp_name (start->session, 's', index);
+  Step step = flush (socket, export, deadline);
+
+  if (step != STEP_FAILED || index >= start->disks->len)
+    return step;
+  const VarveStartDisk *disk = g_ptr_array_index (start->disks, index);
+  return flush (socket, disk->disk, deadline);
+}
+
 bool
 varve_qmp_settle (VarveQmpDomain *domain, const VarveStart *start, GCancellable *cancellable,
                   GError **error)
@@ -83,8 +96,7 @@ varve_qmp_settle (VarveQmpDomain *domain, const VarveStart *start, GCancellable 
 
     if (index < 0)
       continue;
-    g_autofree char *export = varve_qmp_name (start->session, 's', (unsigned)index);
-    if (flush (socket, export, deadline) == STEP_LATE)
+    if (flush_scratch (start, socket, (unsigned)index, deadline) == STEP_LATE)
       return varve_throw (error, VARVE_ERROR_BUSY,
                           "The storage of the scratch image of disk %d of domain '%s' does not "
                           "answer. To go on would hold up the guest: see to that storage, then run "

@@ -39,47 +39,6 @@ varve_qmp_snapshot_free (VarveSnapshot *snapshot)
   g_free (snapshot);
 }
 
-static int
-index_of (const VarveStart *start, const char *disk)
-{
-  for (guint i = 0; i < start->disks->len; i++) {
-    const VarveStartDisk *found = g_ptr_array_index (start->disks, i);
-
-    if (g_str_equal (found->disk, disk))
-      return (int)i;
-  }
-  return -1;
-}
-
-bool
-varve_qmp_endpoint (VarveSnapshot *snapshot, const char *disk, VarveEndpoint *out,
-                    GCancellable *cancellable, GError **error)
-{
-  const VarveStart *start = snapshot->start;
-  int index = index_of (start, disk);
-
-  if (index < 0)
-    return varve_throw (error, VARVE_ERROR_NOT_FOUND,
-                        "Disk '%s' is not part of this snapshot of domain '%s'.", disk,
-                        snapshot->domain->name);
-
-  const VarveStartDisk *found = g_ptr_array_index (start->disks, (guint)index);
-  g_autofree char *path = varve_qmp_socket (start);
-  g_autofree char *socket = g_uri_escape_string (path, "/", FALSE);
-  g_autofree char *export = g_uri_escape_string (disk, NULL, FALSE);
-  g_autofree char *bitmap = varve_qmp_name (start->session, 't', (unsigned)index);
-  g_autofree char *scratch = varve_qmp_name (start->session, 's', (unsigned)index);
-
-  out->uri = g_strdup_printf ("nbd+unix:///%s?socket=%s", export, socket);
-  out->dirty_context = found->since ? g_strconcat ("qemu:dirty-bitmap:", bitmap, NULL) : NULL;
-  out->allocation_context = g_strdup ("base:allocation");
-  out->contexts_may_share = false;
-  out->copied_uri = g_strdup_printf ("nbd+unix:///%s?socket=%s", scratch, socket);
-  out->copied_context = g_strdup ("qemu:allocation-depth");
-  out->connections = 2;
-  return true;
-}
-
 static bool
 has_export (JsonArray *exports, const char *id)
 {

@@ -77,21 +77,30 @@ check_scratch (const Starting *starting, GError **error)
   return true;
 }
 
+/* An overlay of the disk, where foreign readers get it as it is (see qmp-export.c). */
+static JsonObject *
+scratch_node (const Starting *starting, guint i)
+{
+  g_autofree char *node = name_at (starting, 's', i);
+  JsonObject *arguments = varve_qmp_args ("{'driver':'qcow2','node-name':%s,'discard':'unmap',"
+                                          "'cache':{'no-flush':true},"
+                                          "'file':{'driver':'file','filename':%s,'discard':'unmap',"
+                                          "'cache':{'no-flush':true}}}",
+                                          node, wanted_at (starting, i)->scratch);
+
+  if (starting->start->foreign_readers)
+    json_object_set_string_member (arguments, "backing", disk_at (starting, i)->node);
+  return arguments;
+}
+
 static bool
 add_scratch (const Starting *starting, guint i, GCancellable *cancellable, GError **error)
 {
   const VarveStartDisk *wanted = wanted_at (starting, i);
-  g_autofree char *node = name_at (starting, 's', i);
 
   return varve_qmp_scratch_create (starting->domain, wanted->scratch,
                                    disk_at (starting, i)->disk->size, cancellable, error) &&
-         run (starting, "blockdev-add",
-              varve_qmp_args ("{'driver':'qcow2','node-name':%s,'discard':'unmap',"
-                              "'cache':{'no-flush':true},"
-                              "'file':{'driver':'file','filename':%s,'discard':'unmap',"
-                              "'cache':{'no-flush':true}}}",
-                              node, wanted->scratch),
-              cancellable, error);
+         run (starting, "blockdev-add", scratch_node (starting, i), cancellable, error);
 }
 
 static bool
@@ -280,46 +289,6 @@ freeze_by_filters (Starting *starting, GCancellable *cancellable, GError **error
          resume_guest (starting, since, error) && varve_failpoint ("qmp-start-resumed", error);
 }
 
-/* Read-only beside the frozen view: which parts of it have been copied (see block/fleece.h). */
-static bool
-export_scratch (const Starting *starting, guint i, GCancellable *cancellable, GError **error)
-{
-  g_autofree char *scratch = name_at (starting, 's', i);
-  g_autofree char *export = name_at (starting, 'd', i);
-
-  return run (
-      starting, "block-export-add",
-      varve_qmp_args ("{'type':'nbd','id':%s,'node-name':%s,'name':%s,'allocation-depth':%b}",
-                      export, scratch, scratch, true),
-      cancellable, error);
-}
-
-static bool
-export_disk (const Starting *starting, guint i, GCancellable *cancellable, GError **error)
-{
-  g_autofree char *access = name_at (starting, 'a', i);
-  g_autofree char *filter = name_at (starting, 'c', i);
-  g_autofree char *export = name_at (starting, 'e', i);
-  g_autofree char *frozen = name_at (starting, 't', i);
-  const char *disk = wanted_at (starting, i)->disk;
-
-  if (!run (
-          starting, "blockdev-add",
-          varve_qmp_args ("{'driver':'snapshot-access','node-name':%s,'file':%s}", access, filter),
-          cancellable, error))
-    return false;
-  JsonObject *arguments =
-      varve_qmp_args ("{'type':'nbd','id':%s,'node-name':%s,'name':%s}", export, access, disk);
-  if (wanted_at (starting, i)->since) {
-    JsonArray *bitmaps = json_array_new ();
-
-    json_array_add_object_element (
-        bitmaps, varve_qmp_args ("{'node':%s,'name':%s}", disk_at (starting, i)->node, frozen));
-    json_object_set_array_member (arguments, "bitmaps", bitmaps);
-  }
-  return run (starting, "block-export-add", arguments, cancellable, error);
-}
-
 static bool
 push_steps (Starting *starting, GCancellable *cancellable, GError **error)
 {
@@ -347,8 +316,8 @@ start_steps (Starting *starting, GCancellable *cancellable, GError **error)
                                              : !transact (starting, error))
     return varve_prefix (error, "The snapshot could not be taken");
   for (guint i = 0; i < n; i++) {
-    if (!export_disk (starting, i, cancellable, error) ||
-        !export_scratch (starting, i, cancellable, error))
+    if (!varve_qmp_export (starting->domain, starting->start, i, disk_at (starting, i)->node,
+                           cancellable, error))
       return varve_prefix (error, "Disk '%s'", wanted_at (starting, i)->disk);
   }
   return varve_failpoint ("qmp-start-exported", error);
