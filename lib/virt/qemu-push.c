@@ -132,6 +132,8 @@ whose_fault (VarveQmp *qmp, const char *job, const char *words)
 
   if (strstr (words, "No space left"))
     return VARVE_ERROR_NO_SPACE;
+  if (strstr (words, "Operation canceled"))
+    return VARVE_ERROR_SOURCE_LOST;
   event = varve_qmp_wait_event (qmp, is_read_error, (gpointer)job, 0, NULL, NULL);
   return event ? VARVE_ERROR_SOURCE_READ : VARVE_ERROR_STORE_UNREACHABLE;
 }
