@@ -60,7 +60,7 @@ parse (Cli *cli, int *argc, char ***argv, Options *o, GError **error)
       "qemu:///system (default), qmp+unix:///SOCKET, or image:", "URI" },
     { "to", 0, 0, G_OPTION_ARG_STRING, &o->store, "where backups are kept: images:DIR", "STORE" },
     { "mode", 0, 0, G_OPTION_ARG_STRING, &o->mode,
-      "pull (default), or push: QEMU writes the backup itself", "MODE" },
+      "pull (default), push: QEMU writes the backup itself, or auto", "MODE" },
     { "no-verify", 0, 0, G_OPTION_ARG_NONE, &o->no_verify, "push: do not read back what QEMU wrote",
       NULL },
     { "incremental", 0, 0, G_OPTION_ARG_STRING, &o->incremental,

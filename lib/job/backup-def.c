@@ -249,10 +249,10 @@ varve_source_check (const VarveBackupDef *def, const VarveJobChecker *checker)
         "hypervisor knows it. Remove it.");
 
   varve_backup_disks_check (def, checker);
-  varve_job_check_word (checker, "mode", "The mode", def->mode, "pull push");
-  if (!def->verify && g_strcmp0 (def->mode, "push") != 0)
+  varve_job_check_word (checker, "mode", "The mode", def->mode, "pull push auto");
+  if (!def->verify && g_strcmp0 (def->mode, "pull") == 0)
     varve_job_complain (checker, "mode",
-                        "The mode says not to verify, which is for 'push' only: what varve reads "
+                        "The mode says not to verify, which is for a push: what varve reads "
                         "itself always has sums.");
   varve_job_check_value (checker, "incremental", VARVE_JOB_VALUE_CHECKPOINT, "The incremental",
                          def->incremental);

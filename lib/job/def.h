@@ -27,7 +27,7 @@ typedef struct {
   char *owner;       /* label, or NULL: the job's name */
   char *store;       /* STORE string: "images:/srv/backup" */
   GPtrArray *disks;  /* of VarveJobDisk; empty: all */
-  char *mode;        /* "pull", "push" */
+  char *mode;        /* "pull", "push", "auto" */
   bool verify;       /* <mode verify=>: a push reads back what QEMU wrote */
   char *incremental; /* "auto", "never", or a checkpoint */
   bool quiesce;      /* asked for */

@@ -220,7 +220,8 @@ VARVE_API void varve_backup_action_set_owner (VarveBackupAction *action, const c
 
 /**
  * varve_backup_action_set_mode:
- * @mode: (nullable): "pull" (so also for %NULL): the disks are read from QEMU; "push": QEMU writes the backup
+ * @mode: (nullable): "pull" (so also for %NULL): the disks are read from QEMU; "push": QEMU writes the backup;
+ * "auto": pull, and push where that is refused
  *
  * Who copies.
  *

@@ -25,6 +25,7 @@ backup_run_clear (VarveBackupRun *run)
   g_clear_pointer (&run->manifest, varve_manifest_unref);
   g_clear_pointer (&run->start, varve_start_free);
   g_clear_pointer (&run->plans, g_ptr_array_unref);
+  g_clear_pointer (&run->why_push, g_free);
   g_clear_pointer (&run->manifests, g_ptr_array_unref);
   g_clear_pointer (&run->problems, g_ptr_array_unref);
   g_clear_pointer (&run->bitmaps, g_ptr_array_unref);
@@ -89,12 +90,6 @@ look (VarveBackupRun *run, const char *session, GCancellable *cancellable, GErro
                                  cancellable, error);
 }
 
-static bool
-is_push (const VarveBackupDef *def)
-{
-  return g_str_equal (def->mode, "push");
-}
-
 /* --- plan ------------------------------------------------------------------------------------- */
 
 static char *
@@ -111,7 +106,7 @@ check_base (const VarveManifest *manifest, const char *disk, gpointer data)
 }
 
 static bool
-make_plan (VarveBackupRun *run, GError **error)
+plan_disks (VarveBackupRun *run, GError **error)
 {
   g_autoptr (GPtrArray) include = g_ptr_array_new ();
   g_autoptr (GPtrArray) exclude = g_ptr_array_new ();
@@ -125,14 +120,23 @@ make_plan (VarveBackupRun *run, GError **error)
     .include = include,
     .exclude = exclude,
     .max_chain = run->def->max_chain,
-    .push = is_push (run->def),
+    .push = run->push,
     .check_base = check_base,
     .check_data = run->store,
   };
 
   varve_run_source_disks (run->def, include, exclude);
+  g_clear_pointer (&run->plans, g_ptr_array_unref);
   run->plans = varve_plan (&input, error);
-  if (run->plans == NULL)
+  return run->plans != NULL;
+}
+
+static bool
+make_plan (VarveBackupRun *run, const char *session, GCancellable *cancellable, GError **error)
+{
+  run->push = g_str_equal (run->def->mode, "push");
+  if (!plan_disks (run, error) || !varve_backup_choose_mode (run, session, cancellable, error) ||
+      (run->why_push && !plan_disks (run, error)))
     return false;
   for (guint i = 0; i < run->plans->len; i++) {
     const VarvePlanDisk *plan = g_ptr_array_index (run->plans, i);
@@ -195,6 +199,8 @@ check_start (VarveBackupRun *run, GCancellable *cancellable, GError **error)
                                cancellable, error))
     return false;
   run->manifest->strategy = g_strdup (report->strategy);
+  if (run->why_push)
+    tell (run, VARVE_EVENT_NOTE, run->why_push);
   for (guint i = 0; i < report->weaker->len; i++)
     tell (run, VARVE_EVENT_NOTE, g_ptr_array_index (report->weaker, i));
   return true;
@@ -255,7 +261,7 @@ prepare (VarveBackupRun *run, const char *session, GCancellable *cancellable, GE
   manifest->uri = g_strdup (run->domain->uri);
   manifest->owner = g_strdup (run->owner);
   run->start = varve_run_source_start (run->context, run->def, session);
-  run->start->push = is_push (run->def);
+  run->start->push = run->push;
   run->start->speed = run->def->speed;
   fill_start (run);
   return check_start (run, cancellable, error) &&
@@ -421,7 +427,7 @@ varve_run_backup (const VarveRunContext *context, const VarveBackupDef *def,
 
   run.sources = g_ptr_array_new_with_free_func ((GDestroyNotify)block_source_free);
   emit (&run, (VarveEvent){ .type = VARVE_EVENT_RUN_STARTED, .text = def->store });
-  if (!look (&run, session, cancellable, error) || !make_plan (&run, error) ||
+  if (!look (&run, session, cancellable, error) || !make_plan (&run, session, cancellable, error) ||
       !varve_backup_remove_stale (&run, cancellable, error) ||
       !prepare (&run, session, cancellable, error) || !begin_session (&run, cancellable, error) ||
       !(run.start->push ? varve_backup_push_wait (&run, cancellable, error)

@@ -34,6 +34,8 @@ typedef struct {
   GPtrArray *manifests; /* of VarveManifest */
 
   /* plan, prepare */
+  bool push;        /* QEMU writes the layers */
+  char *why_push;   /* where it was not the job that said so */
   GPtrArray *plans; /* of VarvePlanDisk */
   VarveStart *start;
   VarveManifest *manifest;
@@ -52,6 +54,10 @@ bool varve_backup_copy_disk (VarveBackupRun *run, const VarvePlanDisk *plan,
 
 /* Never NULL for a disk of the manifest. */
 const VarvePlanDisk *varve_backup_plan_of (VarveBackupRun *run, const char *disk);
+
+/* Where the job leaves the mode open: sets push and why_push, by a plan that was made for a pull. */
+bool varve_backup_choose_mode (VarveBackupRun *run, const char *session, GCancellable *cancellable,
+                               GError **error);
 
 /* Push. Makes the layers that QEMU will write; once the session has begun, waits until all of them are written, but not
  * ended (that is the session's finish). */

@@ -91,7 +91,14 @@ assert_nothing_left
 stop_qemu
 start_qemu --iothread "${disk_files[@]}"
 guest_write vda 1M 1M 7
+backup_args=(-c "qmp+unix://$qmp" vm)
+fault_backup 4 'an iothread serves it'
 use
 proved_backup
+assert_decision vda incremental
+guest_write vda 2M 1M 8
+backup_args=(-c "qmp+unix://$qmp" vm --mode auto)
+proved_backup
+assert_contains "$tmp/backup.log" 'note: QEMU writes the backup itself \(push\), as .* an iothread serves it'
 assert_decision vda incremental
 assert_all_exact

@@ -58,15 +58,18 @@ assert_contains "$tmp/jobs.log" "running"
 assert_decision vda incremental
 assert_decision vdb incremental
 
-for mode in pull push pull push; do
+# auto reads what can be read.
+for mode in pull push auto push; do
   guest_write vda 30M 1M "$((proof_count * 2))"
   last=$last_backup
   use "$mode"
   proved_backup disturb "$proof_count"
+  cp "$tmp/backup.log" "$tmp/$mode.log"
   assert_decision vda incremental "changed since backup $last"
   assert_decision vdb incremental "changed since backup $last"
 done
 
+assert_contains "$tmp/auto.log" 'snapshot taken \(filter'
 assert_all_exact
 assert_nothing_left
 assert_equal "$(qemu_names | grep -v ^bitmaps)" "$(echo "$before" | grep -v ^bitmaps)" "what is in QEMU"
