@@ -197,7 +197,7 @@ on_event (const VarveEvent *event, gpointer data)
 static bool
 print_session (const char *session, bool xml, GError **error)
 {
-  g_autoptr (VarveExport) found = varve_exports_find (NULL, session, error);
+  g_autoptr (VarveExport) found = varve_export_find (NULL, session, error);
   g_autofree char *text = NULL;
 
   if (found == NULL)
@@ -254,11 +254,11 @@ static const char *
 describe_state (VarveExport *session)
 {
   switch (varve_export_get_state (session)) {
-  case VARVE_EXPORT_SERVING:
+  case VARVE_EXPORT_STATE_SERVING:
     return "serving";
-  case VARVE_EXPORT_BROKEN:
+  case VARVE_EXPORT_STATE_BROKEN:
     return "broken";
-  case VARVE_EXPORT_DEAD:
+  case VARVE_EXPORT_STATE_DEAD:
     return "dead";
   }
   return "?";
@@ -272,7 +272,7 @@ print_line (Cli *cli, VarveExport *session)
   g_autofree char *until = g_date_time_format (expires, "%Y-%m-%dT%H:%M:%SZ");
   g_autoptr (JsonBuilder) object = cli_json_begin ("export");
 
-  cli_json_string (object, "session", varve_export_get_session (session));
+  cli_json_string (object, "session", varve_export_get_id (session));
   cli_json_string (object, "domain", varve_export_get_domain (session));
   cli_json_string (object, "owner", varve_export_get_owner (session));
   cli_json_string (object, "checkpoint", varve_export_get_checkpoint (session));
@@ -281,7 +281,7 @@ print_line (Cli *cli, VarveExport *session)
   cli_json_string (object, "expires", until);
   cli_json_string (object, "file", varve_export_get_path (session));
   cli_output_json (&cli->output, object);
-  cli_output_line (&cli->output, "%-16s  %-16s %-20s %-8s %s", varve_export_get_session (session),
+  cli_output_line (&cli->output, "%-16s  %-16s %-20s %-8s %s", varve_export_get_id (session),
                    varve_export_get_domain (session), varve_export_get_owner (session),
                    describe_state (session), until);
   if (varve_export_get_trouble (session))
@@ -306,7 +306,7 @@ list (Cli *cli, int argc, char **argv, GError **error)
     return false;
   if (argc != 1)
     return cli_usage (error, "No argument is expected.");
-  sessions = varve_exports_list (NULL, error);
+  sessions = varve_export_list (NULL, error);
   if (sessions == NULL)
     return false;
   g_ptr_array_sort (sessions, compare_started);
@@ -336,7 +336,7 @@ end (Cli *cli, int argc, char **argv, GError **error)
   if (argc != 2 || keep == discard)
     return cli_usage (error, "Name one session, and say either --keep-checkpoint or "
                              "--discard-checkpoint.");
-  session = varve_exports_find (NULL, argv[1], error);
+  session = varve_export_find (NULL, argv[1], error);
   return session != NULL && varve_export_end (session, keep, cli->cancellable, error);
 }
 

@@ -43,7 +43,7 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC (Connection, nbd_close)
 static gboolean
 end_left_over (const Vendor *vendor, GError **error)
 {
-  g_autoptr (GPtrArray) sessions = varve_exports_list (NULL, error);
+  g_autoptr (GPtrArray) sessions = varve_export_list (NULL, error);
 
   for (guint i = 0; sessions && i < sessions->len; i++) {
     VarveExport *session = g_ptr_array_index (sessions, i);
@@ -51,7 +51,7 @@ end_left_over (const Vendor *vendor, GError **error)
     if (g_strcmp0 (varve_export_get_owner (session), OWNER) != 0 ||
         g_strcmp0 (varve_export_get_domain (session), vendor->domain) != 0)
       continue;
-    g_print ("ended what a killed run has left: %s\n", varve_export_get_session (session));
+    g_print ("ended what a killed run has left: %s\n", varve_export_get_id (session));
     if (!varve_export_end (session, FALSE, NULL, error))
       return FALSE;
   }
@@ -82,7 +82,7 @@ begin_since (const Vendor *vendor, const char *since, const char *socket, GError
   varve_run_set_event_func (run, on_event, &session, NULL);
   if (!varve_run_execute (run, NULL, error))
     return NULL;
-  return varve_exports_find (NULL, session, error);
+  return varve_export_find (NULL, session, error);
 }
 
 /* Where the checkpoint of the newest backup is lost, everything is read. */

@@ -33,9 +33,9 @@ DIRTY, ZERO = 1, 2  # flags of a dirty map, and of "base:allocation"
 
 def end_left_over(domain):
     """A session of ours that is still there was begun by a process that has died: nothing that it read counts."""
-    for session in Varve.exports_list(None):
+    for session in Varve.Export.list(None):
         if session.get_owner() == OWNER and session.get_domain() == domain:
-            print('ended what a killed run has left:', session.get_session())
+            print('ended what a killed run has left:', session.get_id())
             session.end(False, None)
 
 
@@ -55,7 +55,7 @@ def begin_since(uri, domain, since, socket):
     run = Varve.Run.new(job)
     run.set_event_func(on_event, None)
     run.execute(None)
-    return Varve.exports_find(None, ready[0])
+    return Varve.Export.find(None, ready[0])
 
 
 def begin(uri, domain, since, socket):

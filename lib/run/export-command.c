@@ -107,7 +107,7 @@ varve_export_run_command (const VarveRunContext *context, const VarveExportDef *
     return false;
   ok = varve_export_control_hold (fd, &first);
   if (ok)
-    export = varve_exports_find (varve_state_dir_path (context->state), session, &first);
+    export = varve_export_find (varve_state_dir_path (context->state), session, &first);
   ok = export && run (context, export, def->command, cancellable, &first);
   varve_export_control_end (fd, ok, NULL, &second);
   varve_export_control_see_off (fd);

@@ -26,9 +26,9 @@ struct _VarveExport {
 G_DEFINE_FINAL_TYPE (VarveExport, varve_export, G_TYPE_OBJECT)
 
 G_DEFINE_ENUM_TYPE (VarveExportState, varve_export_state,
-                    G_DEFINE_ENUM_VALUE (VARVE_EXPORT_SERVING, "serving"),
-                    G_DEFINE_ENUM_VALUE (VARVE_EXPORT_BROKEN, "broken"),
-                    G_DEFINE_ENUM_VALUE (VARVE_EXPORT_DEAD, "dead"))
+                    G_DEFINE_ENUM_VALUE (VARVE_EXPORT_STATE_SERVING, "serving"),
+                    G_DEFINE_ENUM_VALUE (VARVE_EXPORT_STATE_BROKEN, "broken"),
+                    G_DEFINE_ENUM_VALUE (VARVE_EXPORT_STATE_DEAD, "dead"))
 
 static void
 varve_export_finalize (GObject *object)
@@ -131,9 +131,9 @@ look_up (const char *state_directory, const char *session, GError **error)
     return NULL;
   }
   self = g_object_new (VARVE_TYPE_EXPORT, NULL);
-  self->what = !hosted           ? VARVE_EXPORT_DEAD
-               : report->trouble ? VARVE_EXPORT_BROKEN
-                                 : VARVE_EXPORT_SERVING;
+  self->what = !hosted           ? VARVE_EXPORT_STATE_DEAD
+               : report->trouble ? VARVE_EXPORT_STATE_BROKEN
+                                 : VARVE_EXPORT_STATE_SERVING;
   self->path = varve_export_file (state, session, "json");
   self->report = g_steal_pointer (&report);
   self->state = g_steal_pointer (&state);
@@ -141,7 +141,7 @@ look_up (const char *state_directory, const char *session, GError **error)
 }
 
 VarveExport *
-varve_exports_find (const char *state_directory, const char *session, GError **error)
+varve_export_find (const char *state_directory, const char *session, GError **error)
 {
   g_return_val_if_fail (session != NULL, NULL);
   if (is_session_id (session))
@@ -175,7 +175,7 @@ collect_ids (const VarveStateDir *state, GHashTable *ids, GError **error)
 }
 
 GPtrArray *
-varve_exports_list (const char *state_directory, GError **error)
+varve_export_list (const char *state_directory, GError **error)
 {
   g_autoptr (VarveStateDir) state = varve_state_dir_open (state_directory, error);
   g_autoptr (GHashTable) ids = g_hash_table_new_full (g_str_hash, g_str_equal, g_free, NULL);
@@ -234,7 +234,7 @@ varve_export_end (VarveExport *session, gboolean keep, GCancellable *cancellable
 /* --- what there is to tell -------------------------------------------------------------------- */
 
 const char *
-varve_export_get_session (VarveExport *session)
+varve_export_get_id (VarveExport *session)
 {
   g_return_val_if_fail (VARVE_IS_EXPORT (session), NULL);
   return session->report->session;
@@ -285,7 +285,7 @@ varve_export_get_expires (VarveExport *session)
 VarveExportState
 varve_export_get_state (VarveExport *session)
 {
-  g_return_val_if_fail (VARVE_IS_EXPORT (session), VARVE_EXPORT_DEAD);
+  g_return_val_if_fail (VARVE_IS_EXPORT (session), VARVE_EXPORT_STATE_DEAD);
   return session->what;
 }
 

@@ -83,10 +83,10 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC (VarveExportDisk, varve_export_disk_free)
 
 /**
  * VarveExportState:
- * @VARVE_EXPORT_SERVING: its disks can be read
- * @VARVE_EXPORT_BROKEN: the view was lost, for the reason that varve_export_get_trouble() gives;
+ * @VARVE_EXPORT_STATE_SERVING: its disks can be read
+ * @VARVE_EXPORT_STATE_BROKEN: the view was lost, for the reason that varve_export_get_trouble() gives;
  *   the checkpoint is dropped, what was read is to be thrown away
- * @VARVE_EXPORT_DEAD: its process has died; what is left of it is on record, and can be ended
+ * @VARVE_EXPORT_STATE_DEAD: its process has died; what is left of it is on record, and can be ended
  *
  * What a session is doing.
  *
@@ -94,15 +94,15 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC (VarveExportDisk, varve_export_disk_free)
  */
 #define VARVE_TYPE_EXPORT_STATE (varve_export_state_get_type ())
 typedef enum {
-  VARVE_EXPORT_SERVING,
-  VARVE_EXPORT_BROKEN,
-  VARVE_EXPORT_DEAD,
+  VARVE_EXPORT_STATE_SERVING,
+  VARVE_EXPORT_STATE_BROKEN,
+  VARVE_EXPORT_STATE_DEAD,
 } VarveExportState;
 
 VARVE_API GType varve_export_state_get_type (void);
 
 /**
- * varve_exports_list:
+ * varve_export_list:
  * @state_directory: (type filename) (nullable): as for varve_run_set_state_directory()
  *
  * The sessions of this host.
@@ -111,10 +111,10 @@ VARVE_API GType varve_export_state_get_type (void);
  *
  * Since: 0.1
  */
-VARVE_API GPtrArray *varve_exports_list (const char *state_directory, GError **error);
+VARVE_API GPtrArray *varve_export_list (const char *state_directory, GError **error);
 
 /**
- * varve_exports_find:
+ * varve_export_find:
  * @state_directory: (type filename) (nullable): as for varve_run_set_state_directory()
  * @session: its id
  *
@@ -126,8 +126,8 @@ VARVE_API GPtrArray *varve_exports_list (const char *state_directory, GError **e
  *
  * Since: 0.1
  */
-VARVE_API VarveExport *varve_exports_find (const char *state_directory, const char *session,
-                                           GError **error);
+VARVE_API VarveExport *varve_export_find (const char *state_directory, const char *session,
+                                          GError **error);
 
 /**
  * varve_export_end:
@@ -147,13 +147,13 @@ VARVE_API gboolean varve_export_end (VarveExport *session, gboolean keep, GCance
                                      GError **error);
 
 /**
- * varve_export_get_session:
+ * varve_export_get_id:
  *
  * Returns: (transfer none): its id.
  *
  * Since: 0.1
  */
-VARVE_API const char *varve_export_get_session (VarveExport *session);
+VARVE_API const char *varve_export_get_id (VarveExport *session);
 /**
  * varve_export_get_domain:
  *

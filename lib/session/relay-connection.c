@@ -16,13 +16,19 @@
 /* A read's answer is large, requests are small: readers do not write. */
 #define REQUESTS_SIZE (64u << 10)
 #define ANSWERS_SIZE  (512u << 10)
+/* QEMU waits for its answers to be taken whenever it drains a disk (the guest is paused or reset), and the guest with
+ * it. So what it has to say to what it was asked is taken, whether the reader takes it or not: with more than
+ * ANSWERS_SIZE waiting no more is asked, and a reader that lets so much wait, and takes nothing for a while, is
+ * dropped. */
+#define ANSWERS_MAX (64u << 20)
+#define PATIENCE_US (2 * G_USEC_PER_SEC)
 /* With less than this part of it free at the end, what is kept is moved to the front. */
 #define ROOM_PART 4u
 
-/* [start, proven) may be passed on, [proven, end) not yet. */
+/* [start, proven) may be passed on, [proven, end) not yet; the proof that is under way is for all before asked. */
 typedef struct {
   char *data;
-  size_t size, start, proven, end;
+  size_t size, start, proven, asked, end;
 } Buffer;
 
 struct VarveRelayConnection {
@@ -36,6 +42,7 @@ struct VarveRelayConnection {
   guint32 flags;                  /* that the reader answered it with */
   Buffer requests;                /* to QEMU; needs no proof */
   Buffer answers;                 /* to the reader */
+  gint64 taken;                   /* when the reader last took something: monotonic us */
 };
 
 /* --- buffers ---------------------------------------------------------------------------------- */
@@ -49,7 +56,7 @@ buffer_init (Buffer *buffer, size_t size)
 static void
 buffer_forget (Buffer *buffer)
 {
-  buffer->start = buffer->proven = buffer->end = 0;
+  buffer->start = buffer->proven = buffer->asked = buffer->end = 0;
 }
 
 static bool
@@ -66,9 +73,32 @@ buffer_make_room (Buffer *buffer)
   } else if (buffer->size - buffer->end < buffer->size / ROOM_PART && buffer->start > 0) {
     memmove (buffer->data, buffer->data + buffer->start, buffer->end - buffer->start);
     buffer->proven -= buffer->start;
+    buffer->asked -= MIN (buffer->asked, buffer->start);
     buffer->end -= buffer->start;
     buffer->start = 0;
   }
+}
+
+static size_t
+buffer_waiting (const Buffer *buffer)
+{
+  return buffer->end - buffer->start;
+}
+
+/* Room at the end, up to @most in all; one that has been emptied is small again. */
+static void
+buffer_adapt (Buffer *buffer, size_t usual, size_t most)
+{
+  size_t size = buffer->size;
+
+  if (buffer_is_empty (buffer))
+    size = usual;
+  else if (buffer->end == buffer->size)
+    size = MIN (2 * size, most);
+  if (size == buffer->size)
+    return;
+  buffer->data = g_realloc (buffer->data, size);
+  buffer->size = size;
 }
 
 /* --- coming and going ------------------------------------------------------------------------- */
@@ -188,7 +218,7 @@ bool
 varve_relay_connection_prepare (VarveRelayConnection *connection, struct pollfd fds[2])
 {
   Buffer *requests = &connection->requests, *answers = &connection->answers;
-  bool listens;
+  bool listens, asks;
 
   if (connection->admission) {
     short events = varve_relay_admission_events (connection->admission);
@@ -199,11 +229,14 @@ varve_relay_connection_prepare (VarveRelayConnection *connection, struct pollfd 
   }
   buffer_make_room (requests);
   buffer_make_room (answers);
+  buffer_adapt (answers, ANSWERS_SIZE, ANSWERS_MAX);
+  asks = buffer_waiting (answers) < ANSWERS_SIZE;
   listens = !connection->reader_ended && has_room (requests);
   want (&fds[0], connection->reader, listens,
         answers->start < answers->proven ||
             (connection->tls && varve_tls_session_writes (connection->tls)));
-  want (&fds[1], connection->server, has_room (answers), requests->start < requests->proven);
+  want (&fds[1], connection->server, has_room (answers),
+        asks && requests->start < requests->proven);
   return listens && connection->tls && varve_tls_session_pending (connection->tls);
 }
 
@@ -285,6 +318,7 @@ hold_greeting_back (VarveRelayConnection *connection)
   connection->greeted = true;
   answers->start = VARVE_NBD_GREETING_SIZE;
   answers->proven = MAX (answers->proven, answers->start);
+  answers->asked = MAX (answers->asked, answers->start);
   if (!varve_starttls_suits ((const uint8_t *)answers->data, connection->flags))
     lose_reader (connection);
 }
@@ -327,10 +361,18 @@ varve_relay_connection_receive (VarveRelayConnection *connection, const struct p
 /* --- sending ---------------------------------------------------------------------------------- */
 
 void
+varve_relay_connection_ask (VarveRelayConnection *connection)
+{
+  connection->answers.asked = connection->answers.end;
+}
+
+void
 varve_relay_connection_prove (VarveRelayConnection *connection)
 {
+  Buffer *answers = &connection->answers;
+
   if (connection->greeted)
-    connection->answers.proven = connection->answers.end;
+    answers->proven = MAX (answers->proven, answers->asked);
 }
 
 /* False: nobody takes it any more. */
@@ -375,10 +417,24 @@ tell_server_of_end (VarveRelayConnection *connection)
   connection->server_told = true;
 }
 
+/* Neither moving nor leaving it alone: QEMU, and its guest, may be waiting for him. */
+static bool
+is_stuck (const VarveRelayConnection *connection)
+{
+  const Buffer *answers = &connection->answers;
+
+  return connection->server >= 0 && answers->start < answers->proven &&
+         buffer_waiting (answers) >= ANSWERS_MAX - ANSWERS_SIZE &&
+         g_get_monotonic_time () - connection->taken > PATIENCE_US;
+}
+
 void
 varve_relay_connection_send (VarveRelayConnection *connection)
 {
-  if (connection->server >= 0 && !give (connection->server, &connection->requests))
+  size_t start = connection->answers.start;
+
+  if (connection->server >= 0 && buffer_waiting (&connection->answers) < ANSWERS_SIZE &&
+      !give (connection->server, &connection->requests))
     lose_server (connection);
   if (connection->server >= 0)
     tell_server_of_end (connection);
@@ -386,6 +442,18 @@ varve_relay_connection_send (VarveRelayConnection *connection)
       !(connection->tls ? give_tls (connection->tls, &connection->answers)
                         : give (connection->reader, &connection->answers)))
     lose_reader (connection);
+  if (connection->answers.start != start || buffer_is_empty (&connection->answers))
+    connection->taken = g_get_monotonic_time ();
+  else if (is_stuck (connection)) {
+    lose_server (connection);
+    lose_reader (connection);
+  }
+}
+
+bool
+varve_relay_connection_is_full (const VarveRelayConnection *connection)
+{
+  return buffer_waiting (&connection->answers) >= ANSWERS_MAX - ANSWERS_SIZE;
 }
 
 /* --- the end ---------------------------------------------------------------------------------- */

@@ -3,7 +3,7 @@
 
 /* One reader of a relay and its partner to QEMU. Never blocks; driven by the relay's thread:
  *
- *   (admission ─▶) prepare ─▶ poll ─▶ receive ─▶ (proof) ─▶ prove ─▶ send ─▶ finished?
+ *   (admission ─▶) prepare ─▶ poll ─▶ receive ─▶ ask … prove ─▶ send ─▶ finished?
  *
  * Where readers must use TLS, QEMU is connected to when one has been admitted; QEMU is told what he said in his
  * part of the handshake, and its own part, which he has had from us, is held back.
@@ -26,9 +26,13 @@ bool varve_relay_connection_prepare (VarveRelayConnection *connection, struct po
 /* Takes what there is. *@out_fresh becomes true where something came from QEMU; else it is left alone. */
 void varve_relay_connection_receive (VarveRelayConnection *connection, const struct pollfd fds[2],
                                      bool *out_fresh);
-/* All that has come from QEMU may be passed on. */
+/* A proof is begun for all that has come from QEMU until now. */
+void varve_relay_connection_ask (VarveRelayConnection *connection);
+/* It was given: that may be passed on. */
 void varve_relay_connection_prove (VarveRelayConnection *connection);
 void varve_relay_connection_send (VarveRelayConnection *connection);
+/* So much waits for the reader that it is dropped if that goes on. */
+bool varve_relay_connection_is_full (const VarveRelayConnection *connection);
 /* It waits for somebody who has not proved himself. */
 bool varve_relay_connection_is_admitting (const VarveRelayConnection *connection);
 /* Neither side has anything to say to the other any more. */

@@ -20,7 +20,7 @@
 #define MAX_READERS 128
 /* Behind a failure to take a connection (no descriptor left, say). */
 #define PAUSE_MS 100
-/* While somebody has not proved himself, whose time may run out. */
+/* While somebody's time may run out: who has not proved himself, or takes nothing. */
 #define ADMISSION_MS 1000
 
 /* Places in the array that is polled. */
@@ -31,11 +31,19 @@ struct VarveRelay {
   char *server;
   int wake; /* eventfd */
   GThread *thread;
+  GThread *prover;        /* NULL: no proof is needed */
   GPtrArray *connections; /* of VarveRelayConnection; the thread's */
   GArray *fds;            /* of struct pollfd; the thread's */
+  bool fresh;             /* something came that no proof has been asked for; the thread's */
+  bool proving;           /* one is under way; the thread's */
 
   GMutex mutex; /* of what follows */
   GCond ended_cond;
+  GCond asked_cond;
+  bool asked;    /* for a proof */
+  bool answered; /* it was given, or has failed: then there is @broken, or an end */
+  bool proven;
+  bool leaving; /* no proof is needed any more */
   bool stopping;
   bool joined;
   unsigned readers;
@@ -72,7 +80,8 @@ prepare (VarveRelay *relay, bool may_accept)
 
     if (varve_relay_connection_prepare (connection, &fds[FIRST + 2 * i]))
       timeout = 0;
-    else if (timeout < 0 && varve_relay_connection_is_admitting (connection))
+    else if (timeout < 0 && (varve_relay_connection_is_admitting (connection) ||
+                             varve_relay_connection_is_full (connection)))
       timeout = ADMISSION_MS;
   }
   return timeout;
@@ -101,29 +110,109 @@ accept_reader (VarveRelay *relay)
   return true;
 }
 
-static bool
-prove (VarveRelay *relay)
+/* --- proofs ------------------------------------------------------------------------------------ */
+
+/* QEMU may not answer the witness before all that it has to say has been taken: so another thread waits for that. */
+
+static void
+give_proof (VarveRelay *relay)
 {
   g_autoptr (GError) error = NULL;
+  bool ok = relay->options.proof (relay->options.proof_data, &error);
 
-  if (!relay->options.proof || relay->options.proof (relay->options.proof_data, &error))
-    return true;
   g_mutex_lock (&relay->mutex);
-  if (!relay->stopping)
+  relay->answered = true;
+  relay->proven = ok;
+  if (!ok && !relay->stopping && !relay->leaving && !relay->broken)
     relay->broken = g_steal_pointer (&error);
   g_mutex_unlock (&relay->mutex);
-  return false;
+  eventfd_write (relay->wake, 1);
+}
+
+static gpointer
+run_proofs (gpointer data)
+{
+  VarveRelay *relay = data;
+
+  for (;;) {
+    bool leaving;
+
+    g_mutex_lock (&relay->mutex);
+    while (!relay->asked && !relay->leaving)
+      g_cond_wait (&relay->asked_cond, &relay->mutex);
+    relay->asked = false;
+    leaving = relay->leaving;
+    g_mutex_unlock (&relay->mutex);
+    if (leaving)
+      return NULL;
+    give_proof (relay);
+  }
 }
 
 static void
-send_all (VarveRelay *relay, guint n)
+ask_for_proof (VarveRelay *relay)
 {
-  for (guint i = 0; i < n; i++) {
-    VarveRelayConnection *connection = g_ptr_array_index (relay->connections, i);
+  g_autoptr (GMutexLocker) locker = g_mutex_locker_new (&relay->mutex);
 
-    varve_relay_connection_prove (connection);
-    varve_relay_connection_send (connection);
+  relay->asked = true;
+  g_cond_signal (&relay->asked_cond);
+}
+
+/* False when the snapshot has broken. */
+static bool
+hear_proof (VarveRelay *relay, bool *out_proven)
+{
+  g_autoptr (GMutexLocker) locker = g_mutex_locker_new (&relay->mutex);
+
+  *out_proven = relay->answered;
+  relay->answered = false;
+  return !*out_proven || relay->proven;
+}
+
+static void
+end_proofs (VarveRelay *relay)
+{
+  if (!relay->prover)
+    return;
+  g_mutex_lock (&relay->mutex);
+  relay->leaving = true;
+  g_cond_signal (&relay->asked_cond);
+  g_mutex_unlock (&relay->mutex);
+  if (relay->options.interrupt)
+    relay->options.interrupt (relay->options.proof_data);
+  g_thread_join (relay->prover);
+}
+
+static void
+for_all (VarveRelay *relay, void (*func) (VarveRelayConnection *))
+{
+  for (guint i = 0; i < relay->connections->len; i++)
+    func (g_ptr_array_index (relay->connections, i));
+}
+
+/* False when the snapshot has broken. */
+static bool
+see_to_proofs (VarveRelay *relay)
+{
+  bool proven = false;
+
+  if (relay->proving && !hear_proof (relay, &proven))
+    return false;
+  if (proven) {
+    relay->proving = false;
+    for_all (relay, varve_relay_connection_prove);
   }
+  if (!relay->fresh || relay->proving)
+    return true;
+  relay->fresh = false;
+  for_all (relay, varve_relay_connection_ask);
+  if (relay->prover) {
+    relay->proving = true;
+    ask_for_proof (relay);
+  } else {
+    for_all (relay, varve_relay_connection_prove);
+  }
+  return true;
 }
 
 static void
@@ -142,14 +231,16 @@ drop_finished (VarveRelay *relay)
 static bool
 serve (VarveRelay *relay, guint n)
 {
-  bool fresh = false;
+  eventfd_t woken;
 
+  if (fd_at (relay, WAKE)->revents)
+    eventfd_read (relay->wake, &woken);
   for (guint i = 0; i < n; i++)
     varve_relay_connection_receive (g_ptr_array_index (relay->connections, i),
-                                    fd_at (relay, FIRST + 2 * i), &fresh);
-  if (fresh && !prove (relay))
+                                    fd_at (relay, FIRST + 2 * i), &relay->fresh);
+  if (!see_to_proofs (relay))
     return false;
-  send_all (relay, n);
+  for_all (relay, varve_relay_connection_send);
   return true;
 }
 
@@ -181,6 +272,7 @@ run (gpointer data)
     drop_finished (relay);
   }
   close_all (relay);
+  end_proofs (relay);
   /* Whoever comes now is refused, and not left waiting. */
   g_clear_pointer (&relay->options.listener, varve_listener_free);
   return NULL;
@@ -209,6 +301,9 @@ varve_relay_start (const VarveRelayOptions *options, GError **error)
   relay->fds = g_array_new (FALSE, TRUE, sizeof (struct pollfd));
   g_mutex_init (&relay->mutex);
   g_cond_init (&relay->ended_cond);
+  g_cond_init (&relay->asked_cond);
+  if (options->proof)
+    relay->prover = g_thread_new ("varve-proofs", run_proofs, relay);
   relay->thread = g_thread_new ("varve-relay", run, relay);
   return relay;
 }
@@ -269,6 +364,7 @@ varve_relay_free (VarveRelay *relay)
   g_clear_error (&relay->broken);
   g_mutex_clear (&relay->mutex);
   g_cond_clear (&relay->ended_cond);
+  g_cond_clear (&relay->asked_cond);
   g_free (relay->server);
   g_free (relay);
 }

@@ -8,7 +8,8 @@
  * A reader of this kind may hang, be stopped or be killed at any moment. On a socket of QEMU's own it could then
  * hold up the removal of its export, and with that QEMU's main loop and the guest. So it never has one: each of its
  * connections ends here, and has a partner to QEMU that is ours to close. What is under way is kept in
- * buffers of bounded size: a reader that does not read holds up its own connection only.
+ * buffers of bounded size: a reader that does not read holds up its own connection only. What QEMU has been asked for is taken
+ * from it all the same, as it waits for that when it drains a disk (a pause, a reset of the guest).
  *
  * - When the relay stops, QEMU's side of every connection is closed first, the reader's after it.
  * - When a reader goes, QEMU is told so by an end of its requests; what it still has to say is read, and thrown
@@ -24,8 +25,8 @@
 
 typedef struct VarveRelay VarveRelay;
 
-/* Whether what came from QEMU until now was read from a whole snapshot. Called in the relay's thread, some thousand
- * times a second when much is read. */
+/* Whether what came from QEMU until now was read from a whole snapshot. Called in a thread of its own, some thousand
+ * times a second when much is read; the relay goes on taking what QEMU says meanwhile. */
 typedef bool (*VarveRelayProofFunc) (gpointer data, GError **error);
 
 typedef struct {

@@ -32,14 +32,14 @@ class Sessions:
                 ready.append(event.session)
         self.run_job(job, tell)
         self.assertEqual(len(ready), 1)
-        found = Varve.exports_find(self.state, ready[0])
+        found = Varve.Export.find(self.state, ready[0])
         self.addCleanup(self.end_left_over, ready[0])
         return found
 
     def end_left_over(self, session):
         """After a test that failed."""
-        for export in Varve.exports_list(self.state):
-            if export.get_session() == session:
+        for export in Varve.Export.list(self.state):
+            if export.get_id() == session:
                 export.end(False, None)
 
     def read(self, uri):
@@ -57,11 +57,11 @@ class Sessions:
         self.assertLess(abs(export.get_started() - now), 60)
         self.assertEqual(export.get_expires() - export.get_started(), 600)
         self.assertTrue(all(isinstance(note, str) for note in export.get_notes()))
-        self.assertIn(export.get_session(), export.to_json())
+        self.assertIn(export.get_id(), export.to_json())
         self.assertIn("<exportsession version='1'", export.to_xml())
         with open(export.get_path(), encoding='utf-8') as file:
             self.assertEqual(file.read().strip(), export.to_json())
-        self.assertEqual([each.get_session() for each in Varve.exports_list(self.state)], [export.get_session()])
+        self.assertEqual([each.get_id() for each in Varve.Export.list(self.state)], [export.get_id()])
         for disk in export.get_disks():
             self.assertEqual((disk.export_name, disk.decision, disk.dirty_context), (disk.name, 'full', None))
             self.assertEqual(self.read(disk.uri), before[disk.name])
@@ -71,7 +71,7 @@ class Sessions:
 
         checkpoint = export.get_checkpoint()
         self.assertTrue(export.end(True, None))
-        self.assertEqual(Varve.exports_list(self.state), [])
+        self.assertEqual(Varve.Export.list(self.state), [])
         self.write_disk('vda', 9, 1, 1)
         export = self.begin(checkpoint)
         self.assertEqual(export.get_since(), checkpoint)
@@ -80,7 +80,7 @@ class Sessions:
         export.end(False, None)
         self.assertEqual([each.get_name() for each in self.checkpoints().list(None)], [checkpoint])
         with self.assertRaises(GLib.Error) as raised:
-            Varve.exports_find(self.state, export.get_session())
+            Varve.Export.find(self.state, export.get_id())
         self.assertTrue(raised.exception.matches(Varve.Error.quark(), Varve.Error.NOT_FOUND))
 
     def test_command(self):
@@ -135,20 +135,20 @@ class Off(Sessions, machine.Case):
         action.set_wait(60)
         action.set_socket(os.path.join(self.directory, 'second'), 0o600, None)
         self.run_job(job)
-        second = Varve.exports_list(self.state)[0]
-        self.addCleanup(self.end_left_over, second.get_session())
+        second = Varve.Export.list(self.state)[0]
+        self.addCleanup(self.end_left_over, second.get_id())
         self.assertGreaterEqual(second.get_started(), before + 3)
         self.assertEqual(second.get_expires() - second.get_started(), 600)
         second.end(False, None)
 
     def test_host_that_was_killed(self):
         export = self.begin()
-        hosts = subprocess.run(['pgrep', '-f', f'varve-export {self.state} {export.get_session()}'], check=True,
+        hosts = subprocess.run(['pgrep', '-f', f'varve-export {self.state} {export.get_id()}'], check=True,
                                stdout=subprocess.PIPE).stdout.split()
         self.assertEqual(len(hosts), 1)
         os.kill(int(hosts[0]), 9)
         deadline = time.monotonic() + 10
-        while Varve.exports_list(self.state):
+        while Varve.Export.list(self.state):
             self.assertLess(time.monotonic(), deadline)
             time.sleep(0.1)
         self.assertEqual(self.checkpoints().list(None), [])

@@ -26,10 +26,14 @@ export_get ()
   vendor get "$tmp/export.json" "$@"
 }
 
-# begin_export [OPTION...]
+# begin_export [OPTION...]; where readers connect is in $export_server, if not at $tmp/published.
 begin_export ()
 {
-  varve export begin "${export_args[@]}" --socket "$tmp/published" "$@" > "$tmp/export.json"
+  local server=(--socket "$tmp/published")
+  if [ -n "${export_server[*]:-}" ]; then
+    server=("${export_server[@]}")
+  fi
+  varve export begin "${export_args[@]}" "${server[@]}" "$@" > "$tmp/export.json"
   session=$(export_get session)
   cleanup_fn end_session "$session"
 }
@@ -52,6 +56,18 @@ end_export ()
   echo "the end took $((took / 1000)) ms"
 }
 
+# reader_uri DISK: as begin printed it, with the reader's own credentials in it ($reader_tls: x509, psk, or not set).
+reader_uri ()
+{
+  local uri creds=$tmp/credentials
+  uri=$(export_get uri "$1")
+  case "${reader_tls:-}" in
+  x509) echo "$uri?tls-certificates=$creds/x509-client" ;;
+  psk) echo "${uri/:\/\/\//:\/\/alice@\/}&tls-psk-file=$creds/psk/keys.psk" ;;
+  *) echo "$uri" ;;
+  esac
+}
+
 # proved_export TOOL COMMAND [OPTION...]: a session that begins while the guest is paused. Digests of the disks are taken
 # before it goes on; COMMAND (writes of the guest) runs before a byte is read; then TOOL brings $tmp/vendor.DISK up to
 # date, by the dirty map alone where there is one, and must have what the digest says.
@@ -69,7 +85,7 @@ proved_export ()
   $command
   for spec in "${disk_files[@]}"; do
     disk=${spec%%=*}
-    uri=$(export_get uri "$disk")
+    uri=$(reader_uri "$disk")
     context=$(export_get dirty_context "$disk")
     if [ -n "$context" ]; then
       assert_equal "$(export_get decision "$disk")" incremental "decision for $disk"
@@ -123,6 +139,9 @@ hang_reader ()
   echo "stopped, and killed: $*"
   begin_export
   in_the_middle "$@"
+  # QEMU then waits for all that it is asked for.
+  pause_guest
+  resume_guest
   end_export --discard-checkpoint
   leave_reader "$reader_pid"
   exec {reader_fifo}>&-
@@ -150,10 +169,6 @@ hang_all_readers ()
 assert_tls ()
 {
   local creds=$tmp/credentials uri
-  requires certtool psktool
-  mkdir "$creds"
-  "$shell_dir/make-credentials.sh" "$creds"
-
   varve export begin "${export_args[@]}" --listen 127.0.0.1:0 --tls-creds "$creds/x509" > "$tmp/export.json"
   session=$(export_get session)
   uri=$(export_get uri vda)

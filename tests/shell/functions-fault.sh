@@ -87,7 +87,8 @@ is_copying ()
 # The process of the guard of this test's session, if there is one.
 guard_pid ()
 {
-  pgrep -f "varve-guard $VARVE_STATE_DIR " || true
+  # 1: there is none; all else is an error.
+  pgrep -f "varve-guard $VARVE_STATE_DIR " || [ $? -eq 1 ]
 }
 
 guard_is_there ()

@@ -101,6 +101,22 @@ def changes_python(uri, context, raw):
     handle.shutdown()
 
 
+def nbdkit_server(uri):
+    """Arguments of nbdkit's nbd plugin: a URI that names files of its own it does not take."""
+    parts = urllib.parse.urlsplit(uri)
+    query = {name: values[0] for name, values in urllib.parse.parse_qs(parts.query).items()}
+    if not parts.scheme.startswith("nbds"):
+        return [f"uri={uri}"]
+    server = [f"export={urllib.parse.unquote(parts.path.lstrip('/'))}", "tls=require"]
+    if "socket" in query:
+        server.append(f"socket={query['socket']}")
+    else:
+        server += [f"hostname={parts.hostname}", f"port={parts.port}"]
+    if "tls-psk-file" in query:
+        return server + [f"tls-psk={query['tls-psk-file']}", f"tls-username={parts.username}"]
+    return server + [f"tls-certificates={query['tls-certificates']}"]
+
+
 def changes_nbd(uri, context, raw):
     """nbdinfo gives the map, and nbdcopy copies: of a part, through nbdkit's offset filter. (To a pipe: into a file it
     would write at the beginning.)"""
@@ -112,7 +128,7 @@ def changes_nbd(uri, context, raw):
         with open(raw, "r+b") as out:
             out.seek(offset)
             subprocess.check_call(
-                ["nbdkit", "-U", "-", "--filter=offset", "nbd", f"uri={uri}", f"offset={offset}",
+                ["nbdkit", "-U", "-", "--filter=offset", "nbd", *nbdkit_server(uri), f"offset={offset}",
                  f"range={length}", "--run", 'nbdcopy "$uri" - | cat'], stdout=out)
         yield offset, length
 

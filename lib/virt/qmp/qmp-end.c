@@ -290,9 +290,17 @@ remove_frozen (VarveQmpDomain *domain, const VarveStart *start, GCancellable *ca
 
 /* --- server and files ------------------------------------------------------------------------- */
 
-/* Whether something in QEMU's network name space listens at @path. QEMU does not tell where its
- * server is, and may run somebody else's by now. /proc/net/unix ends each line with the path as it
- * was bound; the fourth column has bit 16 (SO_ACCEPTCON) for listeners. */
+static bool
+is_socket (const char *path)
+{
+  struct stat status;
+
+  return lstat (path, &status) == 0 && S_ISSOCK (status.st_mode);
+}
+
+/* Whether something in QEMU's network name space listens at @path, also where somebody has removed it.
+ * QEMU does not tell where its server is, and may run somebody else's by now. /proc/net/unix ends each
+ * line with the path as it was bound; the fourth column has bit 16 (SO_ACCEPTCON) for listeners. */
 static bool
 is_listening (VarveQmpDomain *domain, const char *path)
 {
@@ -302,7 +310,7 @@ is_listening (VarveQmpDomain *domain, const char *path)
   g_autofree char *ending = g_strdup_printf (" %s", path);
 
   if (!g_file_get_contents (table, &text, NULL, NULL))
-    return true;
+    return is_socket (path);
   g_auto (GStrv) lines = g_strsplit (text, "\n", -1);
   for (size_t i = 0; lines[i]; i++) {
     unsigned flags;
@@ -319,9 +327,8 @@ stop_server (VarveQmpDomain *domain, const VarveStart *start, GCancellable *canc
              GError **error)
 {
   g_autofree char *path = varve_qmp_socket (start);
-  struct stat status;
 
-  if (lstat (path, &status) < 0 || !S_ISSOCK (status.st_mode) || !is_listening (domain, path))
+  if (!is_listening (domain, path))
     return true;
 
   g_autoptr (JsonArray) exports =

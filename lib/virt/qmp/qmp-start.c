@@ -77,13 +77,15 @@ check_scratch (const Starting *starting, GError **error)
   return true;
 }
 
-/* An overlay of the disk, where foreign readers get it as it is (see qmp-export.c). */
+/* An overlay of the disk, where foreign readers get it as it is (see qmp-export.c). No-flush, as nobody needs it
+ * behind a crash; and for the same reason lazy reference counts: copying and giving back would else make each
+ * other wait until tables are written, and the guest with them. */
 static JsonObject *
 scratch_node (const Starting *starting, guint i)
 {
   g_autofree char *node = name_at (starting, 's', i);
   JsonObject *arguments = varve_qmp_args ("{'driver':'qcow2','node-name':%s,'discard':'unmap',"
-                                          "'cache':{'no-flush':true},"
+                                          "'lazy-refcounts':true,'cache':{'no-flush':true},"
                                           "'file':{'driver':'file','filename':%s,'discard':'unmap',"
                                           "'cache':{'no-flush':true}}}",
                                           node, wanted_at (starting, i)->scratch);
