@@ -185,6 +185,23 @@ put_drives_back (VarveQmpDomain *domain, const VarveStart *start, GCancellable *
 
 /* --- jobs ------------------------------------------------------------------------------------- */
 
+/* A job moves on by itself between the look and the command, and QEMU then refuses that: the next look tells. */
+static bool
+push_job (VarveQmpDomain *domain, const char *command, const char *id, GCancellable *cancellable,
+          GError **error)
+{
+  g_autoptr (GError) local = NULL;
+
+  if (varve_qmp_run (domain->qmp, command, varve_qmp_args ("{'id':%s}", id), cancellable, &local))
+    return true;
+  if (varve_qmp_error_class (local)) {
+    g_debug ("job '%s': %s", id, local->message);
+    return true;
+  }
+  g_propagate_error (error, g_steal_pointer (&local));
+  return false;
+}
+
 /* One step on each job of ours: cancel what runs, dismiss what has ended. */
 static bool
 push_jobs (VarveQmpDomain *domain, const VarveStart *start, guint *out_left,
@@ -208,8 +225,7 @@ push_jobs (VarveQmpDomain *domain, const VarveStart *start, guint *out_left,
       command = "job-dismiss";
     else if (!g_str_equal (status, "aborting") && !g_str_equal (status, "null"))
       command = "job-cancel";
-    if (command &&
-        !varve_qmp_run (domain->qmp, command, varve_qmp_args ("{'id':%s}", id), cancellable, error))
+    if (command && !push_job (domain, command, id, cancellable, error))
       return false;
   }
   return true;
