@@ -23,7 +23,9 @@ varve_backup_push_prepare (VarveBackupRun *run, GCancellable *cancellable, GErro
     const VarvePlanDisk *plan = varve_backup_plan_of (run, disk->name);
     VarveStartDisk *start = varve_start_find_disk (run->start, disk->name);
 
-    if (!ops->add_target (run->write, disk, plan->base, &start->target, cancellable, error))
+    g_clear_pointer (&run->start->target_root, g_free);
+    if (!ops->add_target (run->write, disk, plan->base, &start->target, &run->start->target_root,
+                          cancellable, error))
       return false;
   }
   return true;

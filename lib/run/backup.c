@@ -380,6 +380,9 @@ finish_disk (VarveBackupRun *run, VarveManifestDisk *disk, GCancellable *cancell
     return ops->finish_disk (run->write, disk, cancellable, error);
   if (!ops->adopt_disk (run->write, disk, run->def->verify, NULL, NULL, cancellable, error))
     return false;
+  /* libvirt does not tell it of a disk that is done. */
+  if (disk->read == 0)
+    disk->read = disk->stored + disk->zeroed;
   tell_disk_done (run, disk);
   return true;
 }

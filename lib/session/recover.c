@@ -94,6 +94,7 @@ start_from_record (const VarveRecord *record)
 
     copy->since = g_strdup (disk->since);
     copy->scratch = g_strdup (disk->scratch);
+    copy->target = g_strdup (disk->target);
     copy->checkpoint = disk->checkpoint;
   }
   return start;

@@ -74,6 +74,7 @@ fill_record (VarveRecord *record, const VarveStart *start, VarveDomainState stat
 
     copy->since = g_strdup (disk->since);
     copy->scratch = g_strdup (disk->scratch);
+    copy->target = g_strdup (disk->target);
     copy->checkpoint = disk->checkpoint;
   }
 }

@@ -25,6 +25,7 @@ typedef struct {
   char *name;      /* disk */
   char *since;     /* bitmap that is read, or NULL */
   char *scratch;   /* path of the scratch image, or NULL */
+  char *target;    /* of a push: path of what QEMU writes, or NULL */
   bool checkpoint; /* this disk gets the new bitmap */
 } VarveRecordDisk;
 

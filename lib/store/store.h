@@ -49,9 +49,10 @@ typedef struct {
    * sums_hash. */
   bool (*finish_disk) (VarveStoreWrite *, VarveManifestDisk *disk, GCancellable *, GError **);
   /* For a layer that QEMU writes itself: an empty image on @base, complete, in the place of the layer. @disk's file
-   * members are filled in; @out_path (transfer full) is absolute. */
+   * members are filled in; @out_path (transfer full) is absolute. @out_root (transfer full): from there on the directories
+   * on the way to it are the store's; who is let through the last of them is shut out again by adopt_disk. */
   bool (*add_target) (VarveStoreWrite *, VarveManifestDisk *disk, const VarveManifest *base,
-                      char **out_path, GCancellable *, GError **);
+                      char **out_path, char **out_root, GCancellable *, GError **);
   /* In place of finish_disk, once QEMU has closed that image: it is made durable and ours, held against what it was made
    * as, and (@read_back) what it holds, and nothing below it, is read to write its sums. Without that it has none
    * (sums_file is NULL). Fills in what finish_disk does, and stored and zeroed. */

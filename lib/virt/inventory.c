@@ -159,6 +159,7 @@ varve_start_copy (const VarveStart *start)
   copy->description = g_strdup (start->description);
   copy->directory = g_strdup (start->directory);
   copy->push = start->push;
+  copy->target_root = g_strdup (start->target_root);
   copy->speed = start->speed;
   copy->policy = start->policy;
   copy->server = (VarveServer){ g_strdup (start->server.host), start->server.port,
@@ -189,6 +190,7 @@ varve_start_free (VarveStart *start)
   g_free (start->checkpoint);
   g_free (start->description);
   g_free (start->directory);
+  g_free (start->target_root);
   g_free (start->server.host);
   g_free (start->server.credentials);
   g_ptr_array_unref (start->disks);

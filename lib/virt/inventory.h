@@ -103,7 +103,7 @@ typedef struct {
   bool transient;  /* … as a bitmap that is not stored (raw disks) */
   char *scratch;   /* path of the scratch image, not yet existing; NULL: the driver needs none */
   /* Push: path of an empty qcow2 image of the disk's size that QEMU writes, alone, without what it is linked to. It was
-   * made beforehand, and stays when the session has ended. NULL: not to be written, as in a start from a record. */
+   * made beforehand, and stays when the session has ended. Some drivers know their job by it. */
   char *target;
 } VarveStartDisk;
 
@@ -117,6 +117,9 @@ typedef struct {
   /* The snapshot is no frozen view to read: QEMU itself writes each disk to its target. A disk with a `since` is written
    * where that bitmap is dirty, any other in full. */
   bool push;
+  /* Push: from here on the directories on the way to the targets are varve's, and a QEMU of another user is let through
+   * them. NULL: none is. */
+  char *target_root;
   uint64_t speed; /* push: bytes per second over all disks at most; 0: no limit */
   VarveGuardPolicy policy;
   VarveServer server;   /* TCP: libvirt only */

@@ -3,12 +3,17 @@
 # Copyright the varve authors
 #
 # The guest is never paused by the test: its program writes one rising number in turn to both disks, and in every
-# backup the two highest are neighbours and none is missing. Argument: qmp or libvirt.
+# backup the two highest are neighbours and none is missing. Argument: qmp or libvirt, or one of them and "-push": then
+# QEMU writes three of the backups itself, slowly, while the guest writes to the same places.
 . "$(dirname "$0")/functions.sh"
 requires_guest
 requires qemu-storage-daemon
 
-driver=$1
+driver=${1%-push}
+modes=(pull pull pull pull)
+if [[ "$1" == *-push ]]; then
+  modes=('push --speed 40M' 'push --speed 2M' pull 'push --speed 2M')
+fi
 disk_files=(vda="$tmp/a.qcow2" vdb="$tmp/b.qcow2")
 make_disk "$tmp/a.qcow2" 128M
 make_disk "$tmp/b.qcow2" 128M
@@ -22,9 +27,9 @@ else
   backup_args=(-c "qmp+unix://$qmp" vm)
 fi
 
-for n in 1 2 3 4; do
+for mode in "${modes[@]}"; do
   sleep 1
-  varve backup "${backup_args[@]}" --to "images:$store"
+  varve backup "${backup_args[@]}" --mode $mode --to "images:$store"
 done
 assert_decision vda incremental
 assert_decision vdb incremental

@@ -88,13 +88,15 @@ static VarveStoreWrite *
 begin (Fixture *f, VarveManifest *manifest, const VarveManifest *base, char **out_path)
 {
   g_autoptr (GError) error = NULL;
+  g_autofree char *root = NULL;
   VarveStoreWrite *write = NULL;
 
   f->store->ops->begin (f->store, "web01", UUID, manifest->id, &write, NULL, &error);
   g_assert_no_error (error);
   g_assert_true (
-      f->store->ops->add_target (write, disk_of (manifest), base, out_path, NULL, &error));
+      f->store->ops->add_target (write, disk_of (manifest), base, out_path, &root, NULL, &error));
   g_assert_no_error (error);
+  g_assert_true (g_str_has_prefix (*out_path, root));
   return write;
 }
 

@@ -19,11 +19,13 @@
 #include "util/durable.h"
 #include "util/error.h"
 #include "util/failpoint.h"
+#include "util/pass.h"
 
 /* Of our own making, and complete: it costs no process, and the header is the one that is checked behind. */
 bool
 varve_images_add_target (VarveStoreWrite *owned, VarveManifestDisk *disk, const VarveManifest *base,
-                         char **out_path, GCancellable *cancellable, GError **error)
+                         char **out_path, char **out_root, GCancellable *cancellable,
+                         GError **error)
 {
   const VarveImagesWrite *write = (const VarveImagesWrite *)owned;
   g_autofree char *backing = NULL;
@@ -39,6 +41,7 @@ varve_images_add_target (VarveStoreWrite *owned, VarveManifestDisk *disk, const 
   if (sink == NULL || !block_sink_flush (sink, error))
     return varve_prefix (error, "The image for disk '%s' could not be made", disk->name);
   *out_path = g_steal_pointer (&path);
+  *out_root = g_strdup (((VarveImagesStore *)owned->store)->root);
   return true;
 }
 
@@ -135,7 +138,7 @@ varve_images_adopt_disk (VarveStoreWrite *owned, VarveManifestDisk *disk, bool r
   const VarveImagesWrite *write = (const VarveImagesWrite *)owned;
   g_autofree char *path = g_build_filename (write->partial, disk->file, NULL);
 
-  if (!take_over (path, disk, error) ||
+  if (!varve_pass_forget (write->partial, 0700, error) || !take_over (path, disk, error) ||
       !varve_images_check_layer (path, owned->backup, disk, error) ||
       (read_back && !write_sums (write, path, disk, tick, tick_data, cancellable, error)))
     return varve_prefix (error, "The image that QEMU wrote for disk '%s' cannot be taken over",

@@ -64,8 +64,8 @@ bool varve_images_check_layer (const char *path, const char *backup, const Varve
 
 /* adopt.c */
 bool varve_images_add_target (VarveStoreWrite *write, VarveManifestDisk *disk,
-                              const VarveManifest *base, char **out_path, GCancellable *cancellable,
-                              GError **error);
+                              const VarveManifest *base, char **out_path, char **out_root,
+                              GCancellable *cancellable, GError **error);
 bool varve_images_adopt_disk (VarveStoreWrite *write, VarveManifestDisk *disk, bool read_back,
                               BlockTickFunc tick, gpointer tick_data, GCancellable *cancellable,
                               GError **error);

@@ -16,6 +16,8 @@
 #include "config.h"
 #include "virt/qmp/qmp-domain.h"
 
+#include <unistd.h>
+
 #include "util/error.h"
 
 /* The first series whose NBD server survives a client of an iothread's disk going away. No schema
@@ -111,10 +113,10 @@ choose_push (VarveQmpDomain *domain, GPtrArray *disks, VarveStartReport *report,
     say (report->refusals,
          "This QEMU is older than 4.2 and cannot write a backup by a bitmap: upgrade it, or back "
          "the domain up while it is off.");
-  if (!varve_qmp_can_read_ours (domain))
+  if (!varve_qmp_can_read_ours (domain) && geteuid () != 0)
     say (report->refusals,
-         "The QEMU of domain '%s' runs as user %u, who cannot reach into the store: run varve as "
-         "that user, or use pull.",
+         "The QEMU of domain '%s' runs as user %u, to whom the new layers can be given by root "
+         "only: run varve as root or as that user, or use pull.",
          domain->base.name, domain->uid);
   if (varve_qmp_schema_has_argument (domain->schema, "blockdev-backup", NULL, "on-cbw-error"))
     return;

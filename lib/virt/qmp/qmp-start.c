@@ -21,6 +21,7 @@
 
 #include "util/error.h"
 #include "util/failpoint.h"
+#include "util/pass.h"
 #include "virt/qemu-bitmaps.h"
 #include "virt/qemu-push.h"
 
@@ -291,11 +292,24 @@ freeze_by_filters (Starting *starting, GCancellable *cancellable, GError **error
          resume_guest (starting, since, error) && varve_failpoint ("qmp-start-resumed", error);
 }
 
+/* To a QEMU of another user, who is let through the directories above it. */
+static bool
+hand_target_over (const Starting *starting, guint i, GError **error)
+{
+  const char *root = starting->start->target_root;
+  const char *target = wanted_at (starting, i)->target;
+
+  return varve_qmp_can_read_ours (starting->domain) ||
+         ((!root || varve_pass_allow_way (root, target, starting->domain->uid, error)) &&
+          varve_qmp_hand_over (starting->domain, target, error));
+}
+
 static bool
 push_steps (Starting *starting, GCancellable *cancellable, GError **error)
 {
   for (guint i = 0; i < starting->disks->len; i++) {
-    if (!varve_qemu_push_open (starting->domain->qmp, starting->start, i, cancellable, error))
+    if (!hand_target_over (starting, i, error) ||
+        !varve_qemu_push_open (starting->domain->qmp, starting->start, i, cancellable, error))
       return varve_prefix (error, "Disk '%s'", wanted_at (starting, i)->disk);
   }
   return varve_failpoint ("push-opened", error) &&
