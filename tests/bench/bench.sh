@@ -8,7 +8,7 @@
 #
 # In memory where there is enough of it (/dev/shm, 17 GiB), so that it is the programs that are compared and not the host's
 # disk; BENCH_DIR takes another place. BENCH_KEEP=FILE keeps the raw results, BENCH_ONLY_BACKUPS=1 leaves out the copies
-# and the guest's writes (latency.sh), BENCH_ONLY_LATENCY=1 leaves out all but those.
+# and the guest's writes (latency.sh), BENCH_ONLY_LATENCY=1 leaves out all but those, BENCH_ONLY_PUSH=1 all but pushes (push.sh).
 : "${ROUNDS:=7}" "${DISK_SIZE:=6G}" "${FILES_BYTES:=2147483648}"
 if [ -z "${BENCH_DIR:-}" ]; then
   BENCH_DIR=/var/tmp
@@ -20,6 +20,7 @@ fi
 export TMPDIR=$BENCH_DIR
 . "$(dirname "$0")/../shell/functions.sh"
 . "$srcdir/tests/bench/latency.sh"
+. "$srcdir/tests/bench/push.sh"
 requires virtnbdbackup virtnbdrestore nbdcopy nbdkit qemu-nbd mke2fs
 requires_libvirt
 
@@ -241,6 +242,11 @@ if [ -n "${BENCH_ONLY_LATENCY:-}" ]; then
   exit 0
 fi
 make_source
+if [ -n "${BENCH_ONLY_PUSH:-}" ]; then
+  bench_push
+  "$srcdir/tests/bench/report.py" "$results" push
+  exit 0
+fi
 if [ -z "${BENCH_ONLY_BACKUPS:-}" ]; then
   start_export
   for ((round = 1; round <= ROUNDS; round++)); do
@@ -264,6 +270,8 @@ done
 if [ -z "${BENCH_ONLY_BACKUPS:-}" ]; then
   bench_latency
 fi
+rm -rf "$store" "$peer"
+bench_push
 if [ -n "${BENCH_KEEP:-}" ]; then
   cp "$results" "$BENCH_KEEP"
 fi
