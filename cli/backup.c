@@ -25,6 +25,8 @@ typedef struct {
   char **images;
   gboolean quiesce;
   gboolean no_verify;
+  gboolean fleece;
+  gboolean compress;
   char *agent;
   gboolean print_xml;
   int wait;
@@ -62,6 +64,10 @@ parse (Cli *cli, int *argc, char ***argv, Options *o, GError **error)
     { "mode", 0, 0, G_OPTION_ARG_STRING, &o->mode,
       "pull (default), push: QEMU writes the backup itself, or auto", "MODE" },
     { "no-verify", 0, 0, G_OPTION_ARG_NONE, &o->no_verify, "push: do not read back what QEMU wrote",
+      NULL },
+    { "fleece", 0, 0, G_OPTION_ARG_NONE, &o->fleece,
+      "push: write from a frozen view; the guest waits for scratch, not for the store", NULL },
+    { "compress", 0, 0, G_OPTION_ARG_NONE, &o->compress, "push: have QEMU compress what it writes",
       NULL },
     { "incremental", 0, 0, G_OPTION_ARG_STRING, &o->incremental,
       "auto (default), never, or a checkpoint", "WHAT" },
@@ -163,6 +169,8 @@ fill (VarveBackupAction *action, const Options *o, GError **error)
   if (o->mode)
     varve_backup_action_set_mode (action, o->mode);
   varve_backup_action_set_verify (action, !o->no_verify);
+  varve_backup_action_set_fleece (action, o->fleece);
+  varve_backup_action_set_compress (action, o->compress);
   if (o->incremental)
     varve_backup_action_set_incremental (action, o->incremental);
   if (o->uuid)

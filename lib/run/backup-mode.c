@@ -18,6 +18,7 @@ make_probe (const VarveBackupRun *run, const char *session, bool push)
   VarveStart *start = varve_start_new (session);
 
   start->push = push;
+  start->fleece = push && run->def->fleece && run->state != VARVE_DOMAIN_OFF;
   start->policy.pause = run->def->pause_never ? VARVE_PAUSE_NEVER : VARVE_PAUSE_BRIEF;
   start->policy.write_timeout = run->def->write_timeout;
   for (guint i = 0; i < run->plans->len; i++) {
@@ -38,7 +39,7 @@ probe (const VarveBackupRun *run, const char *session, bool push, char **out_why
   g_autofree char *directory = varve_run_source_scratch (run->context, run->def);
   g_autoptr (VarveStartReport) report = NULL;
 
-  if (!push)
+  if (!push || start->fleece)
     varve_scratch_plan (start, directory);
   if (!varve_domain_check (run->domain, start, &report, cancellable, error))
     return false;

@@ -6,6 +6,7 @@
 
 #include "run/backup.h"
 
+#include "fleece/scratch.h"
 #include "util/error.h"
 #include "util/failpoint.h"
 
@@ -75,15 +76,22 @@ keep_read (VarveBackupRun *run, const GArray *progress)
   }
 }
 
+/* What QEMU was told last. */
+typedef struct {
+  uint64_t speed;
+  guint ready; /* disks that took no share of it */
+} Pace;
+
 /* What a disk that has got ready leaves of the speed, the others take. */
 static bool
-share_speed (VarveBackupRun *run, guint ready, guint *shared, GCancellable *cancellable,
-             GError **error)
+keep_pace (VarveBackupRun *run, guint ready, Pace *told, GCancellable *cancellable, GError **error)
 {
-  if (run->start->speed == 0 || ready == *shared)
+  Pace now = { varve_run_speed (run->context, run->def->speed), ready };
+
+  if (now.speed == told->speed && (now.speed == 0 || now.ready == told->ready))
     return true;
-  *shared = ready;
-  return varve_session_set_speed (run->session, run->start->speed, cancellable, error);
+  *told = now;
+  return varve_session_set_speed (run->session, now.speed, cancellable, error);
 }
 
 /* Short increments take milliseconds: so the first looks are close together. */
@@ -92,7 +100,7 @@ wait (VarveBackupRun *run, GCancellable *cancellable, GError **error)
 {
   gulong pause = WAIT_FIRST_US;
   gint64 next_point = g_get_monotonic_time () + POINT_US;
-  guint shared = 0;
+  Pace told = { run->start->speed, 0 };
 
   while (varve_session_check (run->session, error)) {
     g_autoptr (GArray) progress = NULL;
@@ -106,7 +114,7 @@ wait (VarveBackupRun *run, GCancellable *cancellable, GError **error)
       keep_read (run, progress);
       return true;
     }
-    if (!share_speed (run, ready, &shared, cancellable, error))
+    if (!keep_pace (run, ready, &told, cancellable, error))
       return false;
     if (g_get_monotonic_time () >= next_point) {
       next_point += POINT_US;
@@ -128,5 +136,7 @@ varve_backup_push_wait (VarveBackupRun *run, GCancellable *cancellable, GError *
       varve_failpoint ("push-ready", error))
     return true;
   varve_session_explain (run->session, error);
+  if (run->start->fleece)
+    varve_scratch_explain (run->start, error);
   return false;
 }

@@ -262,7 +262,12 @@ prepare (VarveBackupRun *run, const char *session, GCancellable *cancellable, GE
   manifest->owner = g_strdup (run->owner);
   run->start = varve_run_source_start (run->context, run->def, session);
   run->start->push = run->push;
-  run->start->speed = run->def->speed;
+  run->start->speed = varve_run_speed (run->context, run->def->speed);
+  /* What is off nobody writes to. */
+  run->start->fleece = run->push && run->def->fleece && run->state != VARVE_DOMAIN_OFF;
+  run->start->compress = run->def->compress;
+  run->start->workers = run->def->workers;
+  run->start->chunk = (uint64_t)run->def->chunk * 1024;
   fill_start (run);
   return check_start (run, cancellable, error) &&
          run->store->ops->begin (run->store, manifest->domain, manifest->uuid, id, &run->write,

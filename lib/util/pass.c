@@ -160,16 +160,16 @@ varve_pass_allow_way (const char *root, const char *path, uid_t uid, GError **er
 {
   g_autofree char *directory = g_path_get_dirname (path);
 
-  while (g_str_has_prefix (directory, root)) {
-    char *above = g_path_get_dirname (directory);
-    bool ok = varve_pass_allow (directory, uid, error);
+  while (varve_pass_allow (directory, uid, error)) {
+    char *above;
 
+    if (strlen (directory) <= strlen (root))
+      return true;
+    above = g_path_get_dirname (directory);
     g_free (directory);
     directory = above;
-    if (!ok)
-      return false;
   }
-  return true;
+  return false;
 }
 
 bool

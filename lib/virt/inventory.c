@@ -159,6 +159,10 @@ varve_start_copy (const VarveStart *start)
   copy->description = g_strdup (start->description);
   copy->directory = g_strdup (start->directory);
   copy->push = start->push;
+  copy->fleece = start->fleece;
+  copy->compress = start->compress;
+  copy->workers = start->workers;
+  copy->chunk = start->chunk;
   copy->target_root = g_strdup (start->target_root);
   copy->speed = start->speed;
   copy->policy = start->policy;

@@ -120,7 +120,12 @@ typedef struct {
   /* Push: from here on the directories on the way to the targets are varve's, and a QEMU of another user is let through
    * them. NULL: none is. */
   char *target_root;
-  uint64_t speed; /* push: bytes per second over all disks at most; 0: no limit */
+  /* Push: what is written is read from a frozen view, so that the guest waits for scratch and never for the target. */
+  bool fleece;
+  bool compress;    /* push: QEMU compresses what it writes */
+  unsigned workers; /* push: requests at once, for each disk; 0: QEMU's own number */
+  uint64_t chunk;   /* push: bytes of one such request at most; 0: QEMU's own number */
+  uint64_t speed;   /* push: bytes per second over all disks at most; 0: no limit */
   VarveGuardPolicy policy;
   VarveServer server;   /* TCP: libvirt only */
   bool foreign_readers; /* NBD clients that are not varve: what is exported is exact by itself */

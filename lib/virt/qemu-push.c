@@ -13,6 +13,16 @@
 #define FINALIZE_TIMEOUT_US (20 * G_USEC_PER_SEC)
 #define EVENT_WAIT_MS       100
 
+/* All that a job through a fleece may ask for at once: see virt/qmp/qmp-push.c. */
+#define FLEECE_CHUNK (64u << 10)
+
+/* Of its jobs. 'j' are those that keep a frozen view. */
+static char
+kind_of (const VarveStart *start)
+{
+  return start->fleece ? 'w' : 'j';
+}
+
 static const char *
 disk_name (const VarveStart *start, guint i)
 {
@@ -43,11 +53,28 @@ varve_qemu_push_open (VarveQmp *qmp, const VarveStart *start, guint index,
          varve_prefix (error, "QEMU cannot open the target '%s'", disk->target);
 }
 
+/* The name says that QEMU calls it experimental: it is only sent where it was asked for. */
+static void
+add_requests (JsonObject *data, const VarveStart *start)
+{
+  uint64_t chunk = start->fleece ? FLEECE_CHUNK : start->chunk;
+  JsonObject *perf;
+
+  if (!start->workers && !chunk)
+    return;
+  perf = json_object_new ();
+  if (start->workers)
+    json_object_set_int_member (perf, "max-workers", start->workers);
+  if (chunk)
+    json_object_set_int_member (perf, "max-chunk", (gint64)chunk);
+  json_object_set_object_member (data, "x-perf", perf);
+}
+
 JsonObject *
 varve_qemu_push_job (const VarveStart *start, guint index, const char *node, const char *bitmap)
 {
   const VarveStartDisk *disk = g_ptr_array_index (start->disks, index);
-  g_autofree char *job = varve_qmp_name (start->session, 'j', index);
+  g_autofree char *job = varve_qmp_name (start->session, kind_of (start), index);
   g_autofree char *target = varve_qmp_name (start->session, 'p', index);
   JsonObject *data = varve_qmp_args ("{'job-id':%s,'device':%s,'target':%s,"
                                      "'auto-finalize':false,'auto-dismiss':false,"
@@ -59,6 +86,9 @@ varve_qemu_push_job (const VarveStart *start, guint index, const char *node, con
     json_object_set_string_member (data, "bitmap", bitmap);
     json_object_set_string_member (data, "bitmap-mode", "never");
   }
+  if (start->compress)
+    json_object_set_boolean_member (data, "compress", TRUE);
+  add_requests (data, start);
   if (start->speed)
     json_object_set_int_member (data, "speed", (gint64)MAX (start->speed / start->disks->len, 1));
   return data;
@@ -94,7 +124,8 @@ query (VarveQmp *qmp, const VarveStart *start, Jobs *out, GCancellable *cancella
   out->of = g_new0 (JsonObject *, start->disks->len + 1);
   for (guint i = 0; i < json_array_get_length (out->all); i++) {
     JsonObject *job = varve_json_array_object (out->all, i);
-    int index = varve_qmp_name_index (varve_json_string (job, "id"), start->session, 'j');
+    int index =
+        varve_qmp_name_index (varve_json_string (job, "id"), start->session, kind_of (start));
 
     if (index >= 0 && (guint)index < start->disks->len)
       out->of[index] = job;
@@ -124,9 +155,9 @@ is_read_error (const char *event, JsonObject *data, gpointer job)
          g_strcmp0 (varve_json_string (data, "operation"), "read") == 0;
 }
 
-/* Its error does not tell which end it came from; an event does. */
+/* Its error does not tell which end it came from; an event does. A frozen view that broke fails every read. */
 static VarveError
-whose_fault (VarveQmp *qmp, const char *job, const char *words)
+whose_fault (VarveQmp *qmp, const char *job, bool fleece, const char *words)
 {
   g_autoptr (JsonObject) event = NULL;
 
@@ -135,7 +166,9 @@ whose_fault (VarveQmp *qmp, const char *job, const char *words)
   if (strstr (words, "Operation canceled"))
     return VARVE_ERROR_SOURCE_LOST;
   event = varve_qmp_wait_event (qmp, is_read_error, (gpointer)job, 0, NULL, NULL);
-  return event ? VARVE_ERROR_SOURCE_READ : VARVE_ERROR_STORE_UNREACHABLE;
+  if (!event)
+    return VARVE_ERROR_STORE_UNREACHABLE;
+  return fleece ? VARVE_ERROR_SOURCE_LOST : VARVE_ERROR_SOURCE_READ;
 }
 
 /* What is wrong with the first disk that has failed, or NULL. */
@@ -143,7 +176,7 @@ static char *
 find_trouble (VarveQmp *qmp, const VarveStart *start, const Jobs *jobs, VarveError *out_code)
 {
   for (guint i = 0; i < start->disks->len; i++) {
-    g_autofree char *id = varve_qmp_name (start->session, 'j', i);
+    g_autofree char *id = varve_qmp_name (start->session, kind_of (start), i);
     const char *words = varve_json_string (jobs->of[i], "error");
 
     *out_code = VARVE_ERROR_SOURCE_LOST;
@@ -152,10 +185,12 @@ find_trouble (VarveQmp *qmp, const VarveStart *start, const Jobs *jobs, VarveErr
                               disk_name (start, i));
     if (!words)
       continue;
-    *out_code = whose_fault (qmp, id, words);
-    return g_strdup_printf (
-        "disk '%s': %s: %s", disk_name (start, i),
-        *out_code == VARVE_ERROR_SOURCE_READ ? "it could not be read" : "the copy failed", words);
+    *out_code = whose_fault (qmp, id, start->fleece, words);
+    return g_strdup_printf ("disk '%s': %s: %s", disk_name (start, i),
+                            *out_code == VARVE_ERROR_SOURCE_READ   ? "it could not be read"
+                            : *out_code == VARVE_ERROR_SOURCE_LOST ? "its frozen view broke"
+                                                                   : "the copy failed",
+                            words);
   }
   return NULL;
 }

@@ -4,7 +4,8 @@
 #
 # SIGKILL at every failure point that a backup of a running QEMU passes, while its guest writes both disks all the
 # time: nothing half-made is listed, the next run (or `varve recover`) ends what was left, that run is incremental,
-# every backup listed is exact, and the guest has noticed nothing. Argument: the strategy, filter, job or push.
+# every backup listed is exact, and the guest has noticed nothing. Argument: the strategy, filter, job, push, or
+# fleece: a push through one.
 . "$(dirname "$0")/functions.sh"
 . "$shell_dir/functions-kill.sh"
 requires_guest
@@ -23,6 +24,11 @@ elif [ "$1" = push ]; then
     echo run-committed)
   least=16
   start_qemu --guest 'numbers vda vdb delay=1000' "${disk_files[@]}"
+elif [ "$1" = fleece ]; then
+  points=$(echo session-started push-opened qmp-start-exported push-tick push-ready qmp-end-{exports,switched,nodes}
+    echo session-closed run-committed)
+  least=10
+  start_qemu --guest 'numbers vda vdb delay=1000' "${disk_files[@]}"
 else
   # Without ids the drives cannot be switched to filters of ours: the backup is a job.
   points=$(echo session-started; failure_points copy qmp-end; echo qmp-start-{server,transaction,exported})
@@ -32,6 +38,8 @@ fi
 backup_args=(-c "qmp+unix://$qmp" vm)
 if [ "$1" = push ]; then
   backup_args+=(--mode push)
+elif [ "$1" = fleece ]; then
+  backup_args+=(--mode push --fleece)
 fi
 before=$(qemu_names)
 sleep 1

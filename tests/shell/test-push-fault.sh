@@ -46,6 +46,17 @@ varve backup "${backup_args[@]}" --to "images:$store"
 assert_decision vda full 'first backup'
 assert_clean 1
 
+# Through a fleece the guest does not even stand still for that.
+guest fill vda offset=32M length=40M seed=3 > "$tmp/fill.log"
+guest latency > "$tmp/latency.log"
+resize_mount "$tmp/small" 90M
+head -c 40M /dev/zero > "$tmp/small/taker"
+use --fleece
+fault_backup 6 'No space left'
+assert_clean 1
+rm "$tmp/small/taker"
+resize_mount "$tmp/small" 200M
+
 # Cancelled: the first interrupt ends it in good order.
 guest fill vda offset=32M length=20M seed=2 > "$tmp/fill.log"
 use --speed 2M

@@ -84,6 +84,26 @@ varve restore --from "images:$store" secret@latest --disk "vda=$tmp/l.raw"
 qemu-img compare -q --object "secret,id=k,file=$tmp/key" --image-opts \
   "driver=luks,key-secret=k,file.filename=$tmp/l.luks" "driver=raw,file.filename=$tmp/l.raw"
 
+# Compressed: what the storage daemon wrote takes less room, and is as exact; an increment on it, too.
+qemu-img create -q -f qcow2 "$tmp/c.qcow2" 20M
+images=(--image "vda=$tmp/c.qcow2,format=qcow2")
+disk_files=(vda="$tmp/c.qcow2")
+store=$tmp/store4
+proof_count=0
+rm -f "$tmp"/digest.2*
+change c -c 'write -P 4 1M 15M'
+use push --compress
+proved_backup
+change c -c 'write -P 5 2M 3M'
+proved_backup
+assert_decision vda incremental
+assert_all_exact
+size=$(du -k "$store"/web01-*/2*/vda.qcow2 | awk '{ n += $1 } END { print n }')
+if [ "$size" -gt 4096 ]; then
+  fail "18 MiB of one byte took $size KiB"
+fi
+rm -rf "$store" "$tmp"/digest.2*
+
 # Not read back: it has no sums, and says so; the next increment does not mind.
 qemu-img create -q -f qcow2 "$tmp/n.qcow2" 20M
 images=(--image "vda=$tmp/n.qcow2,format=qcow2")

@@ -94,16 +94,3 @@ assert_equal "$fault_status" 1 "status of a push to where QEMU cannot get"
 assert_contains "$tmp/closed.log" "QEMU's user may not pass through the directory '$tmp/closed'"
 assert_nothing_left
 assert_equal "$(virsh checkpoint-list --name "$domain" | grep -c '^varve\.')" 2 "checkpoints kept"
-
-# Disks of an iothread, which no QEMU of this age can export.
-stop_domain
-store=$tmp/store
-virsh dumpxml --inactive "$domain" | sed "s|</vcpu>|&<iothreads>1</iothreads>|; s|discard='unmap'|& iothread='1'|" > "$tmp/$vm.xml"
-virsh define "$tmp/$vm.xml"
-start_domain
-guest_write vda 1M 1M 7
-use auto
-proved_backup disturb 21
-assert_contains "$tmp/backup.log" 'note: QEMU writes the backup itself \(push\), as .*iothread'
-assert_decision vda incremental
-assert_all_exact

@@ -95,6 +95,9 @@ test_backup_setters (void)
   varve_backup_action_set_incremental (action, "never");
   varve_backup_action_set_mode (action, "push");
   varve_backup_action_set_verify (action, FALSE);
+  varve_backup_action_set_fleece (action, TRUE);
+  varve_backup_action_set_compress (action, TRUE);
+  varve_backup_action_set_requests (action, 8, 256);
   varve_backup_action_add_disk (action, "vda", TRUE);
   varve_backup_action_add_disk (action, "vdb", FALSE);
   varve_backup_action_set_quiesce (action, TRUE, 5);
@@ -110,6 +113,10 @@ test_backup_setters (void)
   g_assert_cmpstr (def->incremental, ==, "never");
   g_assert_cmpstr (def->mode, ==, "push");
   g_assert_false (def->verify);
+  g_assert_true (def->fleece);
+  g_assert_true (def->compress);
+  g_assert_cmpuint (def->workers, ==, 8);
+  g_assert_cmpuint (def->chunk, ==, 256);
   g_assert_cmpuint (def->disks->len, ==, 2);
   g_assert_true (((VarveJobDisk *)g_ptr_array_index (def->disks, 0))->backup);
   g_assert_false (((VarveJobDisk *)g_ptr_array_index (def->disks, 1))->backup);
@@ -119,6 +126,10 @@ test_backup_setters (void)
   g_assert_cmpuint (def->speed, ==, 3 * 1024 * 1024);
   g_assert_cmpuint (def->wait, ==, 90);
 
+  varve_backup_action_set_requests (action, 65, 0);
+  assert_refused (job, "number of workers");
+  varve_backup_action_set_requests (action, 0, 63);
+  assert_refused (job, "chunk");
   varve_backup_action_set_incremental (action, NULL);
   varve_backup_action_set_mode (action, NULL);
   varve_backup_action_set_owner (action, NULL);

@@ -265,6 +265,13 @@ varve_libvirt_refusals (VarveLibvirtDomain *self, const VarveStart *start,
             "read by TCP and TLS (mode pull).");
   for (guint i = 0; i < start->disks->len; i++)
     check_disk (self, g_ptr_array_index (start->disks, i), start->push, definition, refusals);
+  if (start->push && (start->compress || start->workers || start->chunk))
+    refuse (refusals, "libvirt cannot tell QEMU to compress, nor how many requests to make or how "
+                      "large: leave that out, or back the domain up while it is off.");
+  if (start->push && start->fleece)
+    refuse (refusals,
+            "libvirt cannot have QEMU write through a fleece: leave that out, use pull, or "
+            "back the domain up while it is off.");
   /* A push needs no NBD server. */
   if (start->push)
     return true;

@@ -48,10 +48,10 @@ char *varve_libvirt_disk_why_not (const VarveLibvirtDisk *disk, bool stopped);
 /* A <domainbackup> as libvirt tells it while the job runs. */
 typedef struct {
   char *mode;
-  char *session; /* whose it is: from exportbitmap 'varve-SESSION'; NULL: not varve's, or a push,
+  char *session;    /* whose it is: from exportbitmap 'varve-SESSION'; NULL: not varve's, or a push,
                       * which has no place for it */
-  char *socket;       /* NULL: TCP, or push */
-  GPtrArray *disks;   /* of char *: those that take part */
+  char *socket;     /* NULL: TCP, or push */
+  GPtrArray *disks; /* of char *: those that take part */
   GPtrArray *scratch; /* of char *: paths */
   GPtrArray *targets; /* of char *: paths of the files that a push writes */
 } VarveLibvirtBackup;

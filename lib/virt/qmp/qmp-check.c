@@ -101,13 +101,10 @@ choose (VarveQmpDomain *domain, const VarveStart *start, GPtrArray *disks, Varve
          no_filter, other_errors (domain, disks));
 }
 
-/* With `report` a target that fails ends the job. But while a write of the guest waits for old data to be copied to the
- * target, it shares that one's fate. */
+/* What both forms of a push need. */
 static void
-choose_push (VarveQmpDomain *domain, GPtrArray *disks, VarveStartReport *report,
-             VarveQmpStrategy *out)
+check_push (VarveQmpDomain *domain, const VarveStart *start, VarveStartReport *report)
 {
-  *out = VARVE_QMP_PUSH;
   if (!varve_qmp_schema_has_argument (domain->schema, "blockdev-backup", NULL, "bitmap-mode") ||
       !varve_qmp_schema_has_argument (domain->schema, "blockdev-backup", NULL, "filter-node-name"))
     say (report->refusals,
@@ -118,13 +115,26 @@ choose_push (VarveQmpDomain *domain, GPtrArray *disks, VarveStartReport *report,
          "The QEMU of domain '%s' runs as user %u, to whom the new layers can be given by root "
          "only: run varve as root or as that user, or use pull.",
          domain->base.name, domain->uid);
+  if ((start->workers || start->chunk || start->fleece) &&
+      !varve_qmp_schema_has_argument (domain->schema, "blockdev-backup", NULL, "x-perf"))
+    say (report->refusals,
+         "This QEMU cannot be told how many requests to make, or how large: leave out the number "
+         "of workers, the chunk and the fleece.");
+}
+
+/* With `report` a target that fails ends the job. But while a write of the guest waits for old data to be copied to the
+ * target, it shares that one's fate. */
+static void
+choose_push (VarveQmpDomain *domain, GPtrArray *disks, VarveStartReport *report,
+             VarveQmpStrategy *out)
+{
+  *out = VARVE_QMP_PUSH;
   if (varve_qmp_schema_has_argument (domain->schema, "blockdev-backup", NULL, "on-cbw-error"))
     return;
   say (report->weaker,
        "QEMU writes the backup itself, and what the guest overwrites meanwhile it saves there "
-       "first: "
-       "if the target is slow, so is such a write, and if it runs full, the guest is paused until "
-       "the backup has been given up.%s",
+       "first: if the target is slow, so is such a write, and if it runs full, the guest is paused "
+       "until the backup has been given up.%s",
        other_errors (domain, disks));
 }
 
@@ -168,7 +178,7 @@ check_disk (VarveQmpDomain *domain, const VarveStart *start, const VarveQmpDisk 
     say (report->refusals, "%s: it cannot be backed up: %s.", wanted->disk, disk->disk->why_not);
   else if (disk->disk->size == 0)
     say (report->refusals, "%s: it cannot be backed up: it is empty.", wanted->disk);
-  if (!start->push && disk->disk->iothread &&
+  if ((!start->push || start->fleece) && disk->disk->iothread &&
       varve_qmp_version (domain->qmp) < IOTHREAD_SAFE_VERSION)
     say (report->refusals,
          "%s: an iothread serves it, and a QEMU before 9.0 aborts, guest and all, when an NBD "
@@ -241,11 +251,14 @@ examine (VarveQmpDomain *domain, const VarveStart *start, VarveQmpStrategy *out_
   }
   check_policy (start, report);
   if (start->push)
+    check_push (domain, start, report);
+  if (start->push && !start->fleece)
     choose_push (domain, disks, report, out_strategy);
   else
     choose (domain, start, disks, report, out_strategy);
-  report->needs_scratch = !start->push;
-  report->strategy = g_strdup (strategy_names[*out_strategy]);
+  report->needs_scratch = *out_strategy != VARVE_QMP_PUSH;
+  report->strategy = start->fleece ? g_strconcat ("push-", strategy_names[*out_strategy], NULL)
+                                   : g_strdup (strategy_names[*out_strategy]);
   *out_disks = g_steal_pointer (&disks);
   return report;
 }

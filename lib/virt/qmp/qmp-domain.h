@@ -13,6 +13,8 @@
  *   varve-SESSION-e-N  export  snapshot-access: the frozen view, or the witness (qmp-export.c)
  *   varve-SESSION-d-N  export  the scratch image: the witness, or the frozen view
  *   varve-SESSION-p-N  node    target of a push
+ *   varve-SESSION-w-N  job     that writes the target from the frozen view
+ *   varve-SESSION-m-N  bitmap  on the snapshot-access node: what such a job copies
  *   varve-SESSION-t-N  bitmap  disabled, on the disk's own node: what changed, frozen. Made for a full
  *                              backup, too: it tells which node is to go back below the device
  *
@@ -118,6 +120,16 @@ bool varve_qmp_hand_over (VarveQmpDomain *domain, const char *path, GError **err
 /* Publishes disk @index of @start, whose own node is @node, on the NBD server that runs already. */
 bool varve_qmp_export (VarveQmpDomain *domain, const VarveStart *start, guint index,
                        const char *node, GCancellable *cancellable, GError **error);
+
+/* Opens the targets of a push in QEMU, to whose user they are given. */
+bool varve_qmp_push_open (VarveQmpDomain *domain, const VarveStart *start,
+                          GCancellable *cancellable, GError **error);
+/* The transaction's action that begins to write disk @index from its own @node. (transfer full) */
+JsonObject *varve_qmp_push_action (VarveQmpDomain *domain, const VarveStart *start, guint index,
+                                   const char *node);
+/* Begins to write disk @index, whose own node is @node, from its frozen view, which is there. */
+bool varve_qmp_push_view (VarveQmpDomain *domain, const VarveStart *start, guint index,
+                          const char *node, GCancellable *cancellable, GError **error);
 
 bool varve_qmp_start (VarveDomain *base, const VarveStart *start, VarveSnapshot **out,
                       uint64_t *out_pause_us, GCancellable *cancellable, GError **error);

@@ -6,7 +6,7 @@
  *
  *   guest resumed (if our start left it standing)
  *   ─▶ exports of the frozen views deleted, and seen gone
- *   ─▶ snapshot-access nodes ─▶ jobs cancelled, with them their filters
+ *   ─▶ jobs that write from them ─▶ snapshot-access nodes ─▶ jobs cancelled, with them their filters
  *   ─▶ devices put back on their disks: the guest is clear of it all
  *   ─▶ scratch images flushed ─▶ their exports ─▶ filters, scratch nodes, targets of a push
  *   ─▶ frozen bitmaps ─▶ NBD server ─▶ files
@@ -202,9 +202,9 @@ push_job (VarveQmpDomain *domain, const char *command, const char *id, GCancella
   return false;
 }
 
-/* One step on each job of ours: cancel what runs, dismiss what has ended. */
+/* One step on each job of ours of that kind: cancel what runs, dismiss what has ended. */
 static bool
-push_jobs (VarveQmpDomain *domain, const VarveStart *start, guint *out_left,
+push_jobs (VarveQmpDomain *domain, const VarveStart *start, char kind, guint *out_left,
            GCancellable *cancellable, GError **error)
 {
   g_autoptr (JsonArray) jobs = varve_qmp_list (domain, "query-jobs", cancellable, error);
@@ -218,7 +218,7 @@ push_jobs (VarveQmpDomain *domain, const VarveStart *start, guint *out_left,
     const char *status = varve_json_string (job, "status");
     const char *command = NULL;
 
-    if (!is_ours (id, start, 'j') || !status)
+    if (!is_ours (id, start, kind) || !status)
       continue;
     ++*out_left;
     if (g_str_equal (status, "concluded"))
@@ -239,13 +239,13 @@ is_job_change (const char *event, JsonObject *data, gpointer user_data)
 }
 
 static bool
-end_jobs (VarveQmpDomain *domain, const VarveStart *start, GCancellable *cancellable,
+end_jobs (VarveQmpDomain *domain, const VarveStart *start, char kind, GCancellable *cancellable,
           GError **error)
 {
   int64_t deadline = g_get_monotonic_time () + JOB_TIMEOUT_US;
   guint left;
 
-  while (push_jobs (domain, start, &left, cancellable, error)) {
+  while (push_jobs (domain, start, kind, &left, cancellable, error)) {
     g_autoptr (GError) local = NULL;
 
     if (left == 0)
@@ -386,8 +386,9 @@ end_in_qemu (VarveQmpDomain *domain, const VarveStart *start, GCancellable *canc
   return end_exports (domain, start, 'e', 0, cancellable, error) &&
          end_exports (domain, start, 'd', 'a', cancellable, error) &&
          varve_failpoint ("qmp-end-exports", error) &&
+         end_jobs (domain, start, 'w', cancellable, error) &&
          delete_nodes (domain, start, 'a', cancellable, error) &&
-         end_jobs (domain, start, cancellable, error) &&
+         end_jobs (domain, start, 'j', cancellable, error) &&
          put_drives_back (domain, start, cancellable, error) &&
          varve_failpoint ("qmp-end-switched", error) &&
          varve_qmp_settle (domain, start, cancellable, error) &&

@@ -50,7 +50,8 @@ add_frozen_map (JsonObject *arguments, const VarveStart *start, guint index, con
   g_autofree char *frozen = varve_qmp_name (start->session, 't', index);
   JsonArray *bitmaps;
 
-  if (!disk->since)
+  /* A push has a map of its own, merged from this one. */
+  if (!disk->since || start->push)
     return;
   bitmaps = json_array_new ();
   json_array_add_object_element (bitmaps, varve_qmp_args ("{'node':%s,'name':%s}", node, frozen));
@@ -68,7 +69,7 @@ export_access (VarveQmpDomain *domain, const VarveStart *start, guint index, con
   g_autofree char *access = varve_qmp_name (start->session, 'a', index);
   JsonObject *arguments = varve_qmp_args (
       "{'type':'nbd','id':%s,'node-name':%s,'name':%s,'writable':%b}", export, access,
-      start->foreign_readers ? access : disk->disk, !start->foreign_readers);
+      start->foreign_readers ? access : disk->disk, !start->foreign_readers && !start->push);
 
   if (!start->foreign_readers)
     add_frozen_map (arguments, start, index, node);

@@ -151,6 +151,16 @@ look (VarveQmpDomain *domain, const VarveStart *start, VarveSnapshotStatus *out,
   return true;
 }
 
+/* Of a push through a fleece both must be well: the frozen view, and the jobs that read it. */
+static bool
+look_both (VarveQmpDomain *domain, const VarveStart *start, VarveSnapshotStatus *out,
+           GCancellable *cancellable, GError **error)
+{
+  return look (domain, start, out, cancellable, error) &&
+         (!start->push || out->why ||
+          varve_qemu_push_poll (domain->qmp, start, out, cancellable, error));
+}
+
 static bool
 look_push (VarveQmpDomain *domain, const VarveStart *start, VarveSnapshotStatus *out,
            GCancellable *cancellable, GError **error)
@@ -174,8 +184,9 @@ varve_qmp_poll (VarveSnapshot *snapshot, VarveSnapshotStatus *out, GCancellable 
   if (!varve_qmp_domain_revive (domain, &gone, error))
     return false;
   if (!gone)
-    return snapshot->start->push ? look_push (domain, snapshot->start, out, cancellable, error)
-                                 : look (domain, snapshot->start, out, cancellable, error);
+    return snapshot->start->push && !snapshot->start->fleece
+               ? look_push (domain, snapshot->start, out, cancellable, error)
+               : look_both (domain, snapshot->start, out, cancellable, error);
   out->state = VARVE_SNAPSHOT_GONE;
   out->why = g_strdup ("its QEMU has exited");
   return true;

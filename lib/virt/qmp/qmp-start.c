@@ -21,9 +21,7 @@
 
 #include "util/error.h"
 #include "util/failpoint.h"
-#include "util/pass.h"
 #include "virt/qemu-bitmaps.h"
-#include "virt/qemu-push.h"
 
 typedef struct {
   VarveQmpDomain *domain;
@@ -197,23 +195,12 @@ backup_job (const Starting *starting, guint i)
 }
 
 static JsonObject *
-push_job (const Starting *starting, guint i)
-{
-  g_autofree char *frozen = name_at (starting, 't', i);
-  g_autofree char *filter = name_at (starting, 'c', i);
-  JsonObject *data = varve_qemu_push_job (starting->start, i, disk_at (starting, i)->node, frozen);
-
-  json_object_set_string_member (data, "filter-node-name", filter);
-  if (varve_qmp_schema_has_argument (starting->domain->schema, "blockdev-backup", NULL,
-                                     "on-cbw-error"))
-    json_object_set_string_member (data, "on-cbw-error", "break-snapshot");
-  return varve_qmp_args ("{'type':'blockdev-backup','data':%o}", data);
-}
-
-static JsonObject *
 job_action (const Starting *starting, guint i)
 {
-  return starting->strategy == VARVE_QMP_PUSH ? push_job (starting, i) : backup_job (starting, i);
+  return starting->strategy == VARVE_QMP_PUSH
+             ? varve_qmp_push_action (starting->domain, starting->start, i,
+                                      disk_at (starting, i)->node)
+             : backup_job (starting, i);
 }
 
 /* No "properties": grouped completion is refused next to bitmap actions. */
@@ -292,28 +279,21 @@ freeze_by_filters (Starting *starting, GCancellable *cancellable, GError **error
          resume_guest (starting, since, error) && varve_failpoint ("qmp-start-resumed", error);
 }
 
-/* To a QEMU of another user, who is let through the directories above it. */
-static bool
-hand_target_over (const Starting *starting, guint i, GError **error)
-{
-  const char *root = starting->start->target_root;
-  const char *target = wanted_at (starting, i)->target;
-
-  return varve_qmp_can_read_ours (starting->domain) ||
-         ((!root || varve_pass_allow_way (root, target, starting->domain->uid, error)) &&
-          varve_qmp_hand_over (starting->domain, target, error));
-}
-
 static bool
 push_steps (Starting *starting, GCancellable *cancellable, GError **error)
 {
-  for (guint i = 0; i < starting->disks->len; i++) {
-    if (!hand_target_over (starting, i, error) ||
-        !varve_qemu_push_open (starting->domain->qmp, starting->start, i, cancellable, error))
-      return varve_prefix (error, "Disk '%s'", wanted_at (starting, i)->disk);
-  }
-  return varve_failpoint ("push-opened", error) &&
+  return varve_qmp_push_open (starting->domain, starting->start, cancellable, error) &&
          (transact (starting, error) || varve_prefix (error, "The backup could not be started"));
+}
+
+static bool
+publish (const Starting *starting, guint i, GCancellable *cancellable, GError **error)
+{
+  const char *node = disk_at (starting, i)->node;
+
+  return varve_qmp_export (starting->domain, starting->start, i, node, cancellable, error) &&
+         (!starting->start->push ||
+          varve_qmp_push_view (starting->domain, starting->start, i, node, cancellable, error));
 }
 
 static bool
@@ -326,14 +306,15 @@ start_steps (Starting *starting, GCancellable *cancellable, GError **error)
       return varve_prefix (error, "Disk '%s'", wanted_at (starting, i)->disk);
   }
   if (!varve_failpoint ("qmp-start-scratch", error) ||
+      (starting->start->push &&
+       !varve_qmp_push_open (starting->domain, starting->start, cancellable, error)) ||
       !start_server (starting, cancellable, error) || !varve_failpoint ("qmp-start-server", error))
     return false;
   if (starting->strategy == VARVE_QMP_FILTER ? !freeze_by_filters (starting, cancellable, error)
                                              : !transact (starting, error))
     return varve_prefix (error, "The snapshot could not be taken");
   for (guint i = 0; i < n; i++) {
-    if (!varve_qmp_export (starting->domain, starting->start, i, disk_at (starting, i)->node,
-                           cancellable, error))
+    if (!publish (starting, i, cancellable, error))
       return varve_prefix (error, "Disk '%s'", wanted_at (starting, i)->disk);
   }
   return varve_failpoint ("qmp-start-exported", error);
@@ -364,10 +345,10 @@ varve_qmp_start (VarveDomain *base, const VarveStart *start, VarveSnapshot **out
   *out = NULL;
   ok = varve_qmp_prepare (domain, start, &starting.strategy, &disks, cancellable, error);
   starting.disks = disks;
-  if (!ok || !(start->push || check_scratch (&starting, error)))
+  if (!ok || !(starting.strategy == VARVE_QMP_PUSH || check_scratch (&starting, error)))
     return false;
-  ok = start->push ? push_steps (&starting, cancellable, error)
-                   : start_steps (&starting, cancellable, error);
+  ok = starting.strategy == VARVE_QMP_PUSH ? push_steps (&starting, cancellable, error)
+                                           : start_steps (&starting, cancellable, error);
   *out_pause_us = starting.pause_us;
   if (ok || !undo (&starting))
     varve_qmp_attach (base, start, out, NULL, NULL);
