@@ -78,6 +78,53 @@ bool cli_parse (Cli *cli, int *argc, char ***argv, const GOptionEntry *entries,
 /* Runs @job, or prints it when @print_xml. */
 bool cli_run_job (Cli *cli, VarveJob *job, const char *only, bool print_xml, GError **error);
 
+/* --- the domain that is read (source.c) ------------------------------------------------------- */
+
+/* What the command line says of it. */
+typedef struct {
+  char *uri;
+  char *uuid;
+  char *owner;
+  char *agent;
+  char **disks;
+  char **exclude;
+  char **images;
+  gboolean quiesce;
+  gboolean print_xml;
+  int wait;
+} CliSource;
+
+/* The calls that tell it to an action of one kind. */
+typedef struct {
+  void (*uuid) (gpointer action, const char *uuid);
+  void (*add_disk) (gpointer action, const char *name, gboolean include);
+  void (*image) (gpointer action, const char *disk, const char *path, const char *format,
+                 const char *key_file);
+  void (*quiesce) (gpointer action, gboolean required, guint timeout);
+  void (*agent) (gpointer action, const char *path);
+  void (*wait) (gpointer action, guint seconds);
+} CliSourceSetters;
+
+#define CLI_SOURCE_SETTERS(prefix)                                                                 \
+  {                                                                                                \
+    .uuid = (void (*) (gpointer, const char *))prefix##_set_uuid,                                  \
+    .add_disk = (void (*) (gpointer, const char *, gboolean))prefix##_add_disk,                    \
+    .image = (void (*) (gpointer, const char *, const char *, const char *,                        \
+                        const char *))prefix##_set_image,                                          \
+    .quiesce = (void (*) (gpointer, gboolean, guint))prefix##_set_quiesce,                         \
+    .agent = (void (*) (gpointer, const char *))prefix##_set_agent,                                \
+    .wait = (void (*) (gpointer, guint))prefix##_set_wait,                                         \
+  }
+
+/* Parses @argv by the options of every source, and by @own. */
+bool cli_source_parse (CliSource *source, Cli *cli, int *argc, char ***argv,
+                       const GOptionEntry *own, const char *summary, GError **error);
+const char *cli_source_uri (const CliSource *source);
+/* All but the owner, who is said to each kind in its own way. */
+bool cli_source_fill (const CliSource *source, const CliSourceSetters *set, gpointer action,
+                      GError **error);
+void cli_source_clear (CliSource *source);
+
 typedef bool (*CliVerb) (Cli *cli, int argc, char **argv, GError **error);
 
 bool cli_backup (Cli *cli, int argc, char **argv, GError **error);

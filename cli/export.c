@@ -14,8 +14,7 @@
 /* --- begin: what the command line said -------------------------------------------------------- */
 
 typedef struct {
-  char *uri;
-  char *owner;
+  CliSource source;
   char *since;
   char *max_age;
   char *socket;
@@ -25,22 +24,14 @@ typedef struct {
   char *credentials;
   char *command;
   char *format;
-  char *uuid;
-  char **disks;
-  char **exclude;
-  char **images;
   gboolean no_tls;
   gboolean allow_trim;
-  gboolean quiesce;
-  gboolean print_xml;
-  int wait;
 } Options;
 
 static void
 options_clear (Options *options)
 {
-  g_free (options->uri);
-  g_free (options->owner);
+  cli_source_clear (&options->source);
   g_free (options->since);
   g_free (options->max_age);
   g_free (options->socket);
@@ -50,10 +41,6 @@ options_clear (Options *options)
   g_free (options->credentials);
   g_free (options->command);
   g_free (options->format);
-  g_free (options->uuid);
-  g_strfreev (options->disks);
-  g_strfreev (options->exclude);
-  g_strfreev (options->images);
 }
 
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (Options, options_clear)
@@ -62,9 +49,6 @@ static bool
 parse (Cli *cli, int *argc, char ***argv, Options *o, GError **error)
 {
   const GOptionEntry entries[] = {
-    { "connect", 'c', 0, G_OPTION_ARG_STRING, &o->uri,
-      "qemu:///system (default), qmp+unix:///SOCKET, or image:", "URI" },
-    { "owner", 0, 0, G_OPTION_ARG_STRING, &o->owner, "whose checkpoints are made", "LABEL" },
     { "since", 0, 0, G_OPTION_ARG_STRING, &o->since, "tell what changed since this checkpoint",
       "CHECKPOINT" },
     { "max-age", 0, 0, G_OPTION_ARG_STRING, &o->max_age, "end by itself then (default: 4h)",
@@ -83,23 +67,11 @@ parse (Cli *cli, int *argc, char ***argv, Options *o, GError **error)
     { "allow-trim", 0, 0, G_OPTION_ARG_NONE, &o->allow_trim, "readers may trim what they have read",
       NULL },
     { "format", 0, 0, G_OPTION_ARG_STRING, &o->format, "json (default) or xml", "FORMAT" },
-    { "uuid", 0, 0, G_OPTION_ARG_STRING, &o->uuid, "of the domain, where no hypervisor can tell it",
-      "UUID" },
-    { "disk", 0, 0, G_OPTION_ARG_STRING_ARRAY, &o->disks, "export this disk only (repeat)",
-      "NAME" },
-    { "exclude", 0, 0, G_OPTION_ARG_STRING_ARRAY, &o->exclude, "leave this disk out (repeat)",
-      "NAME" },
-    { "image", 0, 0, G_OPTION_ARG_FILENAME_ARRAY, &o->images,
-      "a stopped disk's image: NAME=PATH,format=F[,key-file=K] (repeat)", "IMAGE" },
-    { "quiesce", 0, 0, G_OPTION_ARG_NONE, &o->quiesce,
-      "freeze file systems by guest agent, or fail", NULL },
-    { "wait", 0, 0, G_OPTION_ARG_INT, &o->wait, "wait so long for a busy domain", "SECONDS" },
-    { "print-xml", 0, 0, G_OPTION_ARG_NONE, &o->print_xml, "print the job and do nothing", NULL },
     G_OPTION_ENTRY_NULL,
   };
 
-  return cli_parse (cli, argc, argv, entries, "DOMAIN",
-                    "Serves the disks of a domain, as they are now, over NBD.", error);
+  return cli_source_parse (&o->source, cli, argc, argv, entries,
+                           "Serves the disks of a domain, as they are now, over NBD.", error);
 }
 
 static bool
@@ -134,29 +106,11 @@ fill_server (VarveExportAction *action, const Options *o, GError **error)
 }
 
 static bool
-fill_disks (VarveExportAction *action, const Options *o, GError **error)
-{
-  for (char **name = o->disks; name && *name; name++)
-    varve_export_action_add_disk (action, *name, TRUE);
-  for (char **name = o->exclude; name && *name; name++)
-    varve_export_action_add_disk (action, *name, FALSE);
-  for (char **text = o->images; text && *text; text++) {
-    g_autoptr (CliDisk) disk = cli_image_parse (*text, error);
-
-    if (disk == NULL)
-      return false;
-    varve_export_action_set_image (action, disk->name, disk->path, disk->format, disk->key_file);
-  }
-  return true;
-}
-
-static bool
 fill (VarveExportAction *action, const Options *o, GError **error)
 {
+  static const CliSourceSetters setters = CLI_SOURCE_SETTERS (varve_export_action);
   guint seconds;
 
-  if (o->wait < 0)
-    return cli_usage (error, "--wait must not be negative.");
   if (o->max_age) {
     if (!cli_parse_seconds (o->max_age, &seconds, error))
       return false;
@@ -164,14 +118,9 @@ fill (VarveExportAction *action, const Options *o, GError **error)
   }
   if (o->since)
     varve_export_action_set_since (action, o->since);
-  if (o->uuid)
-    varve_export_action_set_uuid (action, o->uuid);
-  if (o->quiesce)
-    varve_export_action_set_quiesce (action, TRUE, 20);
   if (o->command)
     varve_export_action_set_command (action, o->command);
-  varve_export_action_set_wait (action, (guint)o->wait);
-  return fill_server (action, o, error) && fill_disks (action, o, error);
+  return cli_source_fill (&o->source, &setters, action, error) && fill_server (action, o, error);
 }
 
 /* --- begin: what is told ---------------------------------------------------------------------- */
@@ -229,23 +178,24 @@ run (Cli *cli, VarveJob *job, const Options *o, bool xml, GError **error)
 static bool
 begin (Cli *cli, int argc, char **argv, GError **error)
 {
-  g_auto (Options) o = { NULL };
+  g_auto (Options) o = { { NULL } };
   g_autoptr (VarveJob) job = NULL;
   VarveExportAction *action;
   bool xml;
 
   if (!parse (cli, &argc, &argv, &o, error))
     return false;
-  if (argc != 2 || o.owner == NULL)
+  if (argc != 2 || o.source.owner == NULL)
     return cli_usage (error, "Name one domain, and whose checkpoints are made by --owner LABEL.");
   xml = g_strcmp0 (o.format, "xml") == 0;
   if (o.format && !xml && strcmp (o.format, "json") != 0)
     return cli_usage (error, "There is no format '%s': json and xml are.", o.format);
   job = varve_job_new ("export");
-  action = varve_job_add_export (job, argv[1], o.uri ? o.uri : "qemu:///system", o.owner);
+  action = varve_job_add_export (job, argv[1], cli_source_uri (&o.source), o.source.owner);
   if (!fill (action, &o, error))
     return false;
-  return o.print_xml ? cli_run_job (cli, job, NULL, true, error) : run (cli, job, &o, xml, error);
+  return o.source.print_xml ? cli_run_job (cli, job, NULL, true, error)
+                            : run (cli, job, &o, xml, error);
 }
 
 /* --- list, end -------------------------------------------------------------------------------- */
@@ -277,6 +227,7 @@ print_line (Cli *cli, VarveExport *session)
   cli_json_string (object, "owner", varve_export_get_owner (session));
   cli_json_string (object, "checkpoint", varve_export_get_checkpoint (session));
   cli_json_string (object, "state", describe_state (session));
+  cli_json_string (object, "consistency", varve_export_get_consistency (session));
   cli_json_string (object, "trouble", varve_export_get_trouble (session));
   cli_json_string (object, "expires", until);
   cli_json_string (object, "file", varve_export_get_path (session));

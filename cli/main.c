@@ -4,15 +4,13 @@
 #include "config.h"
 
 #include "cli.h"
+#include "libexec/signals.h"
 
 #include <locale.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-#include <glib-unix.h>
 
 typedef struct {
   const char *name;
@@ -33,47 +31,6 @@ static const Verb verbs[] = {
   { "export", cli_export, "serve disks to readers that are not varve" },
   { "recover", cli_recover, "end what killed runs left behind" },
 };
-
-/* --- signals ---------------------------------------------------------------------------------- */
-
-/* A handler may only write; a thread turns what it wrote into a cancellation. Signals are not
- * blocked instead, as children would inherit that. */
-static int signal_pipe[2] = { -1, -1 };
-static volatile sig_atomic_t last_signal;
-
-static void
-on_signal (int signum)
-{
-  char byte = 0;
-
-  last_signal = signum;
-  if (write (signal_pipe[1], &byte, 1) < 0)
-    _exit (128 + signum);
-}
-
-static gpointer
-wait_for_signal (gpointer cancellable)
-{
-  char byte;
-
-  while (read (signal_pipe[0], &byte, 1) == 1)
-    g_cancellable_cancel (cancellable);
-  return NULL;
-}
-
-static bool
-catch_signals (GCancellable *cancellable, GError **error)
-{
-  struct sigaction action = { .sa_handler = on_signal, .sa_flags = SA_RESTART };
-
-  if (!g_unix_open_pipe (signal_pipe, FD_CLOEXEC, error))
-    return false;
-  g_thread_unref (g_thread_new ("signals", wait_for_signal, cancellable));
-  sigaction (SIGINT, &action, NULL);
-  sigaction (SIGTERM, &action, NULL);
-  signal (SIGPIPE, SIG_IGN);
-  return true;
-}
 
 /* --- the command ------------------------------------------------------------------------------ */
 
@@ -107,8 +64,8 @@ run_verb (const Verb *verb, int argc, char **argv)
   int status = 0;
 
   cli.output.terminal = isatty (STDERR_FILENO);
-  if (!catch_signals (cancellable, &error) || !verb->run (&cli, argc, argv, &error)) {
-    status = last_signal ? 128 + last_signal : varve_error_exit_status (error);
+  if (!varve_signals_catch (cancellable, &error) || !verb->run (&cli, argc, argv, &error)) {
+    status = varve_signals_last () ? 128 + varve_signals_last () : varve_error_exit_status (error);
     cli_output_error (&cli.output, error, status);
   }
   g_free (cli.output.disk);

@@ -21,6 +21,8 @@ typedef struct {
   VarveExtents *extents;
   uint64_t start; /* what extents covers; nothing when start == end */
   uint64_t end;
+  VarveExtents *ahead; /* what covers [0, ahead_end), asked for before the first step; or NULL */
+  uint64_t ahead_end;
 } Map;
 
 struct BlockPlan {
@@ -103,6 +105,7 @@ block_plan_free (BlockPlan *plan)
     return;
   varve_extents_free (plan->map.extents);
   varve_extents_free (plan->base.extents);
+  g_clear_pointer (&plan->map.ahead, varve_extents_free);
   g_free (plan);
 }
 
@@ -145,6 +148,12 @@ limit_clean (Map *map, uint64_t end)
   map->extents = g_steal_pointer (&limited);
 }
 
+static uint64_t
+extent_end (const VarveExtent *extent)
+{
+  return extent->offset + extent->length;
+}
+
 static bool
 map_load (Map *map, uint64_t offset, GError **error)
 {
@@ -168,27 +177,23 @@ map_load (Map *map, uint64_t offset, GError **error)
 static bool
 map_at (Map *map, uint64_t offset, const VarveExtent **out_extent, GError **error)
 {
+  bool is_ahead = offset < map->ahead_end;
+  const VarveExtents *extents = is_ahead ? map->ahead : map->extents;
   size_t low = 0;
 
-  if ((offset < map->start || offset >= map->end) && !map_load (map, offset, error))
+  if (!is_ahead && (offset < map->start || offset >= map->end) && !map_load (map, offset, error))
     return false;
-  size_t high = varve_extents_count (map->extents) - 1;
+  size_t high = varve_extents_count (extents) - 1;
   while (low < high) {
     size_t middle = low + (high - low) / 2;
-    const VarveExtent *extent = varve_extents_get (map->extents, middle);
+    const VarveExtent *extent = varve_extents_get (extents, middle);
     if (extent->offset + extent->length > offset)
       high = middle;
     else
       low = middle + 1;
   }
-  *out_extent = varve_extents_get (map->extents, low);
+  *out_extent = varve_extents_get (extents, low);
   return true;
-}
-
-static uint64_t
-extent_end (const VarveExtent *extent)
-{
-  return extent->offset + extent->length;
 }
 
 static bool
@@ -334,6 +339,65 @@ plan_zero (BlockPlan *plan, uint64_t end, BlockStep *step, GError **error)
   if (plan->base.source != NULL)
     return plan_zero_with_base (plan, end, step, error);
   plan_advance (plan, step, plan->zeros_needed ? BLOCK_STEP_ZERO : BLOCK_STEP_SPARSE, end);
+  return true;
+}
+
+/* With a base zeros are compared, and may be read as such. */
+static bool
+is_never_read (const BlockPlan *plan, const Run *run)
+{
+  return !run->mixed && (run->state == VARVE_EXTENT_CLEAN ||
+                         (run->state == VARVE_EXTENT_ZERO && plan->base.source == NULL));
+}
+
+/* Of the window at the position; limit_clean may have made a new map->extents. */
+static void
+keep_window (Map *map)
+{
+  for (size_t i = 0; i < varve_extents_count (map->extents); i++) {
+    const VarveExtent *extent = varve_extents_get (map->extents, i);
+
+    varve_extents_append (map->ahead, extent->offset, extent->length, extent->state);
+  }
+}
+
+/* What no step will read, not even for the sake of a neighbour in its cluster. */
+static bool
+release_window (BlockPlan *plan, GError **error)
+{
+  Run run;
+
+  while (plan->position < plan->map.end) {
+    uint64_t start = plan->position;
+
+    if (!plan_look (plan, &run, error))
+      return false;
+    plan->position = run.end;
+    if (is_never_read (plan, &run) && run.end - start >= BLOCK_RELEASE_MIN)
+      block_source_release (plan->map.source, start, run.end - start);
+  }
+  return true;
+}
+
+bool
+block_plan_release (BlockPlan *plan, uint64_t *out_end, GError **error)
+{
+  Map *map = &plan->map;
+  uint64_t end = 0;
+
+  map->ahead = varve_extents_new ();
+  while (end < plan->size) {
+    if (!map_load (map, end, error))
+      return false;
+    if (varve_extents_count (map->ahead) + varve_extents_count (map->extents) > BLOCK_PLAN_AHEAD)
+      break;
+    keep_window (map);
+    if (!release_window (plan, error))
+      return false;
+    end = map->end;
+  }
+  plan->position = 0;
+  *out_end = map->ahead_end = end;
   return true;
 }
 

@@ -21,7 +21,7 @@
  *
  * Maps are asked for in windows of BLOCK_COPY_WINDOW that begin and end on multiples of it, hence
  * of any piece: so a cluster never lies in two windows, and one window (of source and of base) is
- * all that is kept.
+ * all that is kept; but see block_plan_release.
  */
 #pragma once
 
@@ -30,6 +30,7 @@
 #define BLOCK_COPY_WINDOW    (1ull << 30)
 #define BLOCK_COPY_UNIT      (64u << 10) /* smallest unit of comparing and of finding zeros */
 #define BLOCK_COPY_HOLE      (4u << 10)  /* smaller holes inside a step are read: that is cheaper */
+#define BLOCK_PLAN_AHEAD     65536u /* extents that are kept of a walk ahead: 1.5 MiB of memory */
 #define BLOCK_COPY_MAX_ALIGN (64u << 20)
 
 typedef enum {
@@ -72,6 +73,11 @@ void block_plan_free (BlockPlan *plan);
 uint64_t block_plan_unit (const BlockSink *sink);
 /* Longest READ step. */
 uint64_t block_plan_piece (const BlockSink *sink);
+
+/* Before the first step: walks over the map and gives back to the source all that no step will read, from 0 up to
+ * *@out_end: the size, or less where the map has more than BLOCK_PLAN_AHEAD extents. A guest that writes there from then
+ * on is not kept waiting. What was walked over is not asked for again. */
+bool block_plan_release (BlockPlan *plan, uint64_t *out_end, GError **error);
 
 /* The next step; *@out_end is true, and @step left alone, when there is none. One thread only. */
 bool block_plan_next (BlockPlan *plan, BlockStep *step, bool *out_end, GError **error);

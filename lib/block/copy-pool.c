@@ -30,6 +30,7 @@ typedef struct {
 struct BlockPool {
   const BlockCopy *copy;
   BlockPlan *plan;    /* the mapper's */
+  uint64_t released;  /* what is never read is given back below it; set before the first step */
   GThread *mapper;    /* NULL: not started, or joined */
   GPtrArray *workers; /* of GThread, not joined */
 
@@ -123,15 +124,31 @@ mapper_put (BlockPool *pool, Slot *slot)
   }
 }
 
-/* What needs no worker is never read: a guest that writes there need not be waited for. */
-static void
-mapper_release (const BlockPool *pool, const BlockStep *step)
+/* Where nothing is kept for a reader, a second look at the map would gain nothing. */
+static bool
+mapper_release_ahead (BlockPool *pool)
 {
-  bool is_unread = step->kind == BLOCK_STEP_CLEAN || step->kind == BLOCK_STEP_SPARSE ||
-                   step->kind == BLOCK_STEP_SAME;
+  GError *error = NULL;
 
-  if (pool->copy->release && is_unread && step->length >= BLOCK_RELEASE_MIN)
-    block_source_release (pool->copy->source, step->offset, step->length);
+  if (!pool->copy->release || pool->copy->source->release_unit == 0 ||
+      block_plan_release (pool->plan, &pool->released, &error))
+    return true;
+  block_pool_stop (pool, error);
+  return false;
+}
+
+/* What nobody reads any more, unless it was given back ahead, or no worker had it and it is too little. */
+static void
+pool_release (const BlockPool *pool, const BlockStep *step)
+{
+  bool is_unread = step->kind == BLOCK_STEP_CLEAN || step->kind == BLOCK_STEP_SPARSE;
+  bool is_early = is_unread || (step->kind == BLOCK_STEP_ZERO && pool->copy->base == NULL);
+  bool is_large = step->length >= BLOCK_RELEASE_MIN;
+
+  if (!pool->copy->release || (is_early && is_large && step->offset < pool->released) ||
+      ((is_unread || step->kind == BLOCK_STEP_SAME) && !is_large))
+    return;
+  block_source_release (pool->copy->source, step->offset, step->length);
 }
 
 static void
@@ -150,6 +167,8 @@ mapper_main (gpointer data)
   BlockPool *pool = data;
   Slot *slot;
 
+  if (!mapper_release_ahead (pool))
+    return NULL;
   while ((slot = mapper_slot (pool)) != NULL) {
     GError *error = NULL;
     bool end;
@@ -159,7 +178,8 @@ mapper_main (gpointer data)
     }
     if (end)
       break;
-    mapper_release (pool, &slot->step);
+    if (slot->step.kind != BLOCK_STEP_READ && slot->step.kind != BLOCK_STEP_ZERO)
+      pool_release (pool, &slot->step);
     mapper_put (pool, slot);
   }
   mapper_end (pool);
@@ -249,8 +269,7 @@ worker_main (gpointer data)
       block_pool_stop (pool, error);
       break;
     }
-    if (pool->copy->release)
-      block_source_release (pool->copy->source, slot->step.offset, slot->step.length);
+    pool_release (pool, &slot->step);
     stats.buffered = block_worker_buffered (&worker) - buffered;
     worker_put (pool, slot, &stats);
   }

@@ -15,8 +15,8 @@
  *   cost time, as they wait for each other.
  * - The map is asked for in windows, so that memory does not grow with the disk.
  * - The first error stops everything; so does the cancellable, by interrupting both ends.
- * - With `release` the source is told of each range that is settled: in the end of all of the disk, but for
- *   ranges below BLOCK_RELEASE_MIN that were not read.
+ * - With `release` the source is told of each range that is settled: at first of what will not be read, in the end of
+ *   all of the disk, but for ranges below BLOCK_RELEASE_MIN that were not read.
  * - The sink is not flushed: that is the caller's commit.
  */
 #pragma once

@@ -22,7 +22,7 @@ file_name (const char *session, const char *disk)
   g_autofree char *safe = g_strdup (disk);
 
   g_strcanon (safe, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-", '_');
-  return g_strdup_printf ("%s-%s.qcow2", session, safe);
+  return g_strdup_printf ("%s-%s.scratch", session, safe);
 }
 
 void

@@ -5,6 +5,7 @@
  * a run holds it all against the rules of documents (varve_job_check) before it does anything. */
 #include "config.h"
 #include "job/element.h"
+#include "util/set-text.h"
 
 struct _VarveBackupAction {
   GObject parent;
@@ -62,20 +63,11 @@ varve_backup_action_def (VarveBackupAction *action)
   return action->def;
 }
 
-static void
-replace (char **field, const char *value)
-{
-  char *copy = g_strdup (value);
-
-  g_free (*field);
-  *field = copy;
-}
-
 void
 varve_backup_action_set_name (VarveBackupAction *action, const char *name)
 {
   g_return_if_fail (VARVE_IS_BACKUP_ACTION (action));
-  replace (&action->def->name, name);
+  varve_set_text (&action->def->name, name);
 }
 
 void
@@ -90,21 +82,21 @@ void
 varve_backup_action_set_owner (VarveBackupAction *action, const char *owner)
 {
   g_return_if_fail (VARVE_IS_BACKUP_ACTION (action));
-  replace (&action->def->owner, owner);
+  varve_set_text (&action->def->owner, owner);
 }
 
 void
 varve_backup_action_set_incremental (VarveBackupAction *action, const char *incremental)
 {
   g_return_if_fail (VARVE_IS_BACKUP_ACTION (action));
-  replace (&action->def->incremental, incremental ? incremental : "auto");
+  varve_set_text (&action->def->incremental, incremental ? incremental : "auto");
 }
 
 void
 varve_backup_action_set_mode (VarveBackupAction *action, const char *mode)
 {
   g_return_if_fail (VARVE_IS_BACKUP_ACTION (action));
-  replace (&action->def->mode, mode ? mode : "pull");
+  varve_set_text (&action->def->mode, mode ? mode : "pull");
 }
 
 void
@@ -188,9 +180,9 @@ varve_backup_action_set_image (VarveBackupAction *action, const char *disk, cons
     found = varve_backup_def_add_disk (action->def, disk);
     found->backup = !is_narrowed (action);
   }
-  replace (&found->image_path, path);
-  replace (&found->image_format, format);
-  replace (&found->image_key_file, key_file);
+  varve_set_text (&found->image_path, path);
+  varve_set_text (&found->image_format, format);
+  varve_set_text (&found->image_key_file, key_file);
 }
 
 void
@@ -206,7 +198,7 @@ void
 varve_backup_action_set_agent (VarveBackupAction *action, const char *path)
 {
   g_return_if_fail (VARVE_IS_BACKUP_ACTION (action));
-  replace (&action->def->quiesce_agent, path);
+  varve_set_text (&action->def->quiesce_agent, path);
 }
 
 void
@@ -227,8 +219,7 @@ void
 varve_backup_action_set_scratch (VarveBackupAction *action, const char *directory, guint64 limit)
 {
   g_return_if_fail (VARVE_IS_BACKUP_ACTION (action));
-  g_free (action->def->scratch_directory);
-  action->def->scratch_directory = g_strdup (directory);
+  varve_set_text (&action->def->scratch_directory, directory);
   action->def->scratch_limit = limit;
 }
 
@@ -237,9 +228,7 @@ varve_backup_action_set_server (VarveBackupAction *action, const char *host, gui
                                 const char *credentials)
 {
   g_return_if_fail (VARVE_IS_BACKUP_ACTION (action));
-  g_free (action->def->server_host);
-  g_free (action->def->server_credentials);
-  action->def->server_host = g_strdup (host);
+  varve_set_text (&action->def->server_host, host);
+  varve_set_text (&action->def->server_credentials, credentials);
   action->def->server_port = port ? port : VARVE_JOB_SERVER_PORT;
-  action->def->server_credentials = g_strdup (credentials);
 }

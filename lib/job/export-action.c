@@ -5,6 +5,7 @@
  * knows how disks are named. Its calls store what they get; varve_job_check tells what is wrong with it. */
 #include "config.h"
 #include "job/element.h"
+#include "util/set-text.h"
 
 struct _VarveExportAction {
   GObject parent;
@@ -50,15 +51,6 @@ const VarveExportDef *
 varve_export_action_def (VarveExportAction *action)
 {
   return action->def;
-}
-
-static void
-replace (char **field, const char *value)
-{
-  char *copy = g_strdup (value);
-
-  g_free (*field);
-  *field = copy;
 }
 
 /* --- the source ------------------------------------------------------------------------------- */
@@ -107,6 +99,13 @@ varve_export_action_set_quiesce (VarveExportAction *action, gboolean required, g
 }
 
 void
+varve_export_action_set_agent (VarveExportAction *action, const char *path)
+{
+  g_return_if_fail (VARVE_IS_EXPORT_ACTION (action));
+  varve_backup_action_set_agent (action->source, path);
+}
+
+void
 varve_export_action_set_wait (VarveExportAction *action, guint seconds)
 {
   g_return_if_fail (VARVE_IS_EXPORT_ACTION (action));
@@ -127,8 +126,8 @@ varve_export_action_set_socket (VarveExportAction *action, const char *path, gui
                                 const char *group)
 {
   g_return_if_fail (VARVE_IS_EXPORT_ACTION (action));
-  replace (&action->def->socket, path);
-  replace (&action->def->group, group);
+  varve_set_text (&action->def->socket, path);
+  varve_set_text (&action->def->group, group);
   action->def->mode = mode;
 }
 
@@ -136,7 +135,7 @@ void
 varve_export_action_set_listen (VarveExportAction *action, const char *host, guint port)
 {
   g_return_if_fail (VARVE_IS_EXPORT_ACTION (action));
-  replace (&action->def->host, host);
+  varve_set_text (&action->def->host, host);
   action->def->port = port;
 }
 
@@ -144,7 +143,7 @@ void
 varve_export_action_set_credentials (VarveExportAction *action, const char *directory)
 {
   g_return_if_fail (VARVE_IS_EXPORT_ACTION (action));
-  replace (&action->def->credentials, directory);
+  varve_set_text (&action->def->credentials, directory);
 }
 
 void
@@ -165,5 +164,5 @@ void
 varve_export_action_set_command (VarveExportAction *action, const char *command)
 {
   g_return_if_fail (VARVE_IS_EXPORT_ACTION (action));
-  replace (&action->def->command, command);
+  varve_set_text (&action->def->command, command);
 }

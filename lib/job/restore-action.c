@@ -5,6 +5,7 @@
  * tells what is wrong with it. */
 #include "config.h"
 #include "job/element.h"
+#include "util/set-text.h"
 
 struct _VarveRestoreAction {
   GObject parent;
@@ -52,8 +53,7 @@ void
 varve_restore_action_set_name (VarveRestoreAction *action, const char *name)
 {
   g_return_if_fail (VARVE_IS_RESTORE_ACTION (action));
-  g_free (action->def->name);
-  action->def->name = g_strdup (name);
+  varve_set_text (&action->def->name, name);
 }
 
 void
@@ -64,10 +64,8 @@ varve_restore_action_add_disk (VarveRestoreAction *action, const char *name, con
 
   VarveRestoreDisk *disk = varve_restore_def_add_disk (action->def, name);
   disk->path = g_strdup (path);
-  if (format) {
-    g_free (disk->format);
-    disk->format = g_strdup (format);
-  }
+  if (format)
+    varve_set_text (&disk->format, format);
 }
 
 void
@@ -75,12 +73,9 @@ varve_restore_action_set_directory (VarveRestoreAction *action, const char *dire
                                     const char *format)
 {
   g_return_if_fail (VARVE_IS_RESTORE_ACTION (action));
-  g_free (action->def->directory);
-  action->def->directory = g_strdup (directory);
-  if (format) {
-    g_free (action->def->directory_format);
-    action->def->directory_format = g_strdup (format);
-  }
+  varve_set_text (&action->def->directory, directory);
+  if (format)
+    varve_set_text (&action->def->directory_format, format);
 }
 
 void

@@ -503,6 +503,17 @@ VARVE_API void varve_export_action_set_quiesce (VarveExportAction *action, gbool
                                                 guint timeout);
 
 /**
+ * varve_export_action_set_agent:
+ * @path: (type filename) (nullable): absolute path of a socket; %NULL: the hypervisor knows the
+ * agent
+ *
+ * Where the guest agent of a bare QEMU is, as varve_backup_action_set_agent().
+ *
+ * Since: 0.1
+ */
+VARVE_API void varve_export_action_set_agent (VarveExportAction *action, const char *path);
+
+/**
  * varve_export_action_set_wait:
  * @seconds: how long
  *

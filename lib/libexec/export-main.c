@@ -17,53 +17,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <glib-unix.h>
-
+#include "libexec/signals.h"
 #include "run/export-host.h"
 #include "run/export-wire.h"
 #include "util/error.h"
 
 #define MAX_DOCUMENT (1u << 20)
-
-/* --- signals ---------------------------------------------------------------------------------- */
-
-/* A handler may only write; a thread turns what it wrote into a cancellation. */
-static int signal_pipe[2] = { -1, -1 };
-
-static void
-on_signal (int signum)
-{
-  int keep = errno;
-
-  if (write (signal_pipe[1], "", 1) < 0)
-    _exit (128 + signum);
-  errno = keep;
-}
-
-static gpointer
-wait_for_signal (gpointer cancellable)
-{
-  char byte;
-
-  while (read (signal_pipe[0], &byte, 1) == 1)
-    g_cancellable_cancel (cancellable);
-  return NULL;
-}
-
-static bool
-catch_signals (GCancellable *cancellable, GError **error)
-{
-  struct sigaction action = { .sa_handler = on_signal, .sa_flags = SA_RESTART };
-
-  if (!g_unix_open_pipe (signal_pipe, FD_CLOEXEC, error))
-    return false;
-  g_thread_unref (g_thread_new ("signals", wait_for_signal, cancellable));
-  sigaction (SIGTERM, &action, NULL);
-  sigaction (SIGINT, &action, NULL);
-  signal (SIGHUP, SIG_IGN);
-  signal (SIGPIPE, SIG_IGN);
-  return true;
-}
 
 /* --- what is said to who started us ----------------------------------------------------------- */
 
@@ -134,8 +93,9 @@ host (const char *state_directory, const char *session, GCancellable *cancellabl
   VarveRunContext context = { job ? varve_job_get_name (job) : NULL, state, &events, -1 };
   g_autoptr (VarveExportHost) self = NULL;
 
-  if (!def || !catch_signals (cancellable, error))
+  if (!def || !varve_signals_catch (cancellable, error))
     return false;
+  signal (SIGHUP, SIG_IGN);
   self = varve_export_host_begin (&context, def, session, cancellable, error);
   if (!self)
     return false;

@@ -36,6 +36,16 @@ varve_image_info_free (VarveImageInfo *info)
   g_free (info);
 }
 
+VarveImageInfo *
+varve_image_info_new (const char *format)
+{
+  VarveImageInfo *info = g_new0 (VarveImageInfo, 1);
+
+  info->format = g_strdup (format);
+  info->bitmaps = g_ptr_array_new_with_free_func ((GDestroyNotify)bitmap_free);
+  return info;
+}
+
 static void
 read_bitmaps (VarveImageInfo *info, JsonArray *list)
 {
@@ -70,11 +80,10 @@ varve_image_info_parse (const char *path, const char *text, GError **error)
     return NULL;
   }
 
-  VarveImageInfo *info = g_new0 (VarveImageInfo, 1);
+  VarveImageInfo *info = varve_image_info_new (format);
   JsonObject *data = varve_json_object (varve_json_object (root, "format-specific"), "data");
   const char *compat = varve_json_string (data, "compat");
 
-  info->format = g_strdup (format);
   info->size = (uint64_t)size;
   info->cluster_size = (uint64_t)MAX (varve_json_int (root, "cluster-size", 0), 0);
   info->allocated = (uint64_t)MAX (varve_json_int (root, "actual-size", 0), 0);
@@ -83,7 +92,6 @@ varve_image_info_parse (const char *path, const char *text, GError **error)
   info->backing_file = g_strdup (varve_json_string (root, "backing-filename"));
   info->backing_format = g_strdup (varve_json_string (root, "backing-filename-format"));
   info->full_backing_file = g_strdup (varve_json_string (root, "full-backing-filename"));
-  info->bitmaps = g_ptr_array_new_with_free_func ((GDestroyNotify)bitmap_free);
   read_bitmaps (info, varve_json_array (data, "bitmaps"));
   return info;
 }

@@ -6,6 +6,8 @@
 
 #include "qemu/qemu-img.h"
 
+/* Knows nothing yet but its format. */
+VarveImageInfo *varve_image_info_new (const char *format);
 /* From the output of `qemu-img info --output=json`. */
 VarveImageInfo *varve_image_info_parse (const char *path, const char *text, GError **error);
 

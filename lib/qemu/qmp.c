@@ -275,6 +275,21 @@ varve_qmp_run (VarveQmp *qmp, const char *command, JsonObject *arguments, GCance
   return result != NULL;
 }
 
+JsonArray *
+varve_qmp_execute_list (VarveQmp *qmp, const char *command, JsonObject *arguments,
+                        GCancellable *cancellable, GError **error)
+{
+  g_autoptr (JsonNode) reply = varve_qmp_execute (qmp, command, arguments, cancellable, error);
+
+  if (!reply)
+    return NULL;
+  if (JSON_NODE_HOLDS_ARRAY (reply))
+    return json_array_ref (json_node_get_array (reply));
+  varve_throw (error, VARVE_ERROR_HYPERVISOR, "QEMU answered %s with something that is no array.",
+               command);
+  return NULL;
+}
+
 const char *
 varve_qmp_error_class (const GError *error)
 {

@@ -43,6 +43,10 @@ JsonNode *varve_qmp_execute (VarveQmp *qmp, const char *command, JsonObject *arg
 bool varve_qmp_run (VarveQmp *qmp, const char *command, JsonObject *arguments,
                     GCancellable *cancellable, GError **error);
 
+/* As above, of a command that returns an array; any other answer is VARVE_ERROR_HYPERVISOR. (transfer full) */
+JsonArray *varve_qmp_execute_list (VarveQmp *qmp, const char *command, JsonObject *arguments,
+                                   GCancellable *cancellable, GError **error);
+
 /* Arguments from a literal with ' for " and %-escapes that are JSON-quoted: %s string, %"
  * G_GINT64_FORMAT style is not needed: %d int, %u unsigned, %llu uint64, %b bool, %o JsonObject*
  * (transfer full), %a JsonArray* (transfer full). E.g. varve_qmp_args

@@ -14,11 +14,10 @@
 #include "qemu/schema.h"
 
 #include "qemu/json-get.h"
-#include "util/error.h"
 
 struct VarveQmpSchema {
   GHashTable *entities; /* name → JsonObject, both of the reply below */
-  JsonNode *reply;
+  JsonArray *reply;
 };
 
 void
@@ -27,25 +26,19 @@ varve_qmp_schema_free (VarveQmpSchema *schema)
   if (!schema)
     return;
   g_hash_table_unref (schema->entities);
-  json_node_unref (schema->reply);
+  json_array_unref (schema->reply);
   g_free (schema);
 }
 
 VarveQmpSchema *
 varve_qmp_schema_query (VarveQmp *qmp, GCancellable *cancellable, GError **error)
 {
-  g_autoptr (JsonNode) reply =
-      varve_qmp_execute (qmp, "query-qmp-schema", NULL, cancellable, error);
+  g_autoptr (JsonArray) array =
+      varve_qmp_execute_list (qmp, "query-qmp-schema", NULL, cancellable, error);
 
-  if (!reply)
+  if (!array)
     return NULL;
-  if (!JSON_NODE_HOLDS_ARRAY (reply)) {
-    varve_throw (error, VARVE_ERROR_HYPERVISOR,
-                 "QEMU answered 'query-qmp-schema' with something else than a list.");
-    return NULL;
-  }
 
-  JsonArray *array = json_node_get_array (reply);
   VarveQmpSchema *schema = g_new0 (VarveQmpSchema, 1);
   schema->entities = g_hash_table_new (g_str_hash, g_str_equal);
   for (guint i = 0; i < json_array_get_length (array); i++) {
@@ -55,7 +48,7 @@ varve_qmp_schema_query (VarveQmp *qmp, GCancellable *cancellable, GError **error
     if (name)
       g_hash_table_insert (schema->entities, (gpointer)name, entity);
   }
-  schema->reply = g_steal_pointer (&reply);
+  schema->reply = g_steal_pointer (&array);
   return schema;
 }
 

@@ -8,6 +8,8 @@
 
 #include <string.h>
 
+#include "util/set-text.h"
+
 struct _VarveCheckpoints {
   GObject parent;
   VarveCheckpointsDef def;
@@ -67,20 +69,11 @@ varve_checkpoints_new (const char *uri, const char *domain)
   return checkpoints;
 }
 
-static void
-replace (char **into, const char *value)
-{
-  char *copy = g_strdup (value);
-
-  g_free (*into);
-  *into = copy;
-}
-
 void
 varve_checkpoints_set_uuid (VarveCheckpoints *checkpoints, const char *uuid)
 {
   g_return_if_fail (VARVE_IS_CHECKPOINTS (checkpoints));
-  replace (&checkpoints->def.uuid, uuid);
+  varve_set_text (&checkpoints->def.uuid, uuid);
 }
 
 void
@@ -103,7 +96,7 @@ void
 varve_checkpoints_set_owner (VarveCheckpoints *checkpoints, const char *owner)
 {
   g_return_if_fail (VARVE_IS_CHECKPOINTS (checkpoints));
-  replace (&checkpoints->def.owner, owner);
+  varve_set_text (&checkpoints->def.owner, owner);
 }
 
 void
@@ -124,7 +117,7 @@ void
 varve_checkpoints_set_state_directory (VarveCheckpoints *checkpoints, const char *path)
 {
   g_return_if_fail (VARVE_IS_CHECKPOINTS (checkpoints));
-  replace (&checkpoints->def.state_directory, path);
+  varve_set_text (&checkpoints->def.state_directory, path);
 }
 
 void

@@ -100,28 +100,37 @@ obey (Client *client, const char *line)
   return g_str_equal (line, KEEP) ? VARVE_EXPORT_ASKED_KEEP : VARVE_EXPORT_ASKED_DISCARD;
 }
 
-/* A line, where one is complete. *@out_gone: the client has closed, or talks nonsense. */
+/* The lines that are complete, up to the first that asks for something: several may come at once, and no poll
+ * tells again of what has been received. */
+static VarveExportAsked
+obey_all (Client *client)
+{
+  VarveExportAsked asked = VARVE_EXPORT_ASKED_NOTHING;
+  char *end;
+
+  while (asked == VARVE_EXPORT_ASKED_NOTHING && (end = strchr (client->line, '\n'))) {
+    *end = '\0';
+    asked = obey (client, client->line);
+    client->have -= (size_t)(end + 1 - client->line);
+    memmove (client->line, end + 1, client->have + 1);
+  }
+  return asked;
+}
+
+/* What came. *@out_gone: the client has closed, or talks nonsense. */
 static VarveExportAsked
 hear (Client *client, bool *out_gone)
 {
   ssize_t got = recv (client->fd, client->line + client->have, MAX_LINE - 1 - client->have, 0);
-  char *end;
+  VarveExportAsked asked;
 
   *out_gone = got == 0 || (got < 0 && errno != EAGAIN && errno != EINTR);
   if (got <= 0)
     return *out_gone && client->holds ? VARVE_EXPORT_HOLDER_LEFT : VARVE_EXPORT_ASKED_NOTHING;
   client->have += (size_t)got;
   client->line[client->have] = '\0';
-  end = strchr (client->line, '\n');
-  if (!end) {
-    *out_gone = client->have == MAX_LINE - 1;
-    return VARVE_EXPORT_ASKED_NOTHING;
-  }
-  *end = '\0';
-
-  VarveExportAsked asked = obey (client, client->line);
-  client->have -= (size_t)(end + 1 - client->line);
-  memmove (client->line, end + 1, client->have);
+  asked = obey_all (client);
+  *out_gone = client->have == MAX_LINE - 1;
   return asked;
 }
 

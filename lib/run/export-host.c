@@ -33,6 +33,14 @@ varve_export_lock_name (const char *session)
 }
 
 bool
+varve_export_is_hosted (const VarveStateDir *state, const char *session)
+{
+  g_autofree char *lock = varve_export_lock_name (session);
+
+  return varve_lock_is_held (state, lock, NULL);
+}
+
+bool
 varve_export_forget (const VarveStateDir *state, const char *session, GError **error)
 {
   static const char *const endings[] = { "json", "sock", "nbd" };

@@ -74,6 +74,8 @@ bool varve_export_is_committed (const char *backup, gpointer data);
 char *varve_export_file (const VarveStateDir *state, const char *session, const char *ending);
 /* The lock of the host. (transfer full) */
 char *varve_export_lock_name (const char *session);
+/* Its host lives. */
+bool varve_export_is_hosted (const VarveStateDir *state, const char *session);
 /* Removes what a dead host left there. */
 bool varve_export_forget (const VarveStateDir *state, const char *session, GError **error);
 

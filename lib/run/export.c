@@ -17,6 +17,8 @@
 
 #include "job/element.h"
 #include "qemu/child.h"
+#include "run/export-control.h"
+#include "run/export-host.h"
 #include "run/export-wire.h"
 #include "util/clock.h"
 #include "util/error.h"
@@ -175,6 +177,21 @@ hearing_clear (Hearing *hearing)
 
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (Hearing, hearing_clear)
 
+/* A session that stands, and is not wanted any more: behind this nothing of it is left. */
+static void
+take_back (Hearing *hearing, const char *session)
+{
+  g_autofree char *path = varve_export_file (hearing->context->state, session, "sock");
+  int fd = varve_export_control_connect (path, NULL);
+
+  g_subprocess_send_signal (hearing->host, SIGTERM);
+  if (fd < 0)
+    return;
+  varve_export_control_end (fd, false, NULL, NULL);
+  varve_export_control_see_off (fd);
+  close (fd);
+}
+
 static bool
 begin (const VarveRunContext *context, const VarveExportDef *def, const char *session,
        GCancellable *cancellable, GError **error)
@@ -188,7 +205,7 @@ begin (const VarveRunContext *context, const VarveExportDef *def, const char *se
   if (hearing.done) {
     if (!g_cancellable_set_error_if_cancelled (cancellable, error))
       return true;
-    g_subprocess_send_signal (hearing.host, SIGTERM);
+    take_back (&hearing, session);
     return false;
   }
   if (hearing.error)

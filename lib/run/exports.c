@@ -55,14 +55,6 @@ varve_export_init (VarveExport *self)
 /* --- looking ---------------------------------------------------------------------------------- */
 
 static bool
-is_hosted (const VarveStateDir *state, const char *session)
-{
-  g_autofree char *lock = varve_export_lock_name (session);
-
-  return varve_lock_is_held (state, lock, NULL);
-}
-
-static bool
 is_session_id (const char *text)
 {
   return strlen (text) == 16 && strspn (text, "0123456789abcdef") == 16;
@@ -116,7 +108,7 @@ look_up (const char *state_directory, const char *session, GError **error)
 
   if (!state)
     return NULL;
-  hosted = is_hosted (state, session);
+  hosted = varve_export_is_hosted (state, session);
   if (hosted)
     report = load_report (state, session, &local);
   else
@@ -220,7 +212,7 @@ varve_export_end (VarveExport *session, gboolean keep, GCancellable *cancellable
   path = varve_export_file (session->state, session->report->session, "sock");
   fd = varve_export_control_connect (path, &local);
   if (fd < 0) {
-    if (!is_hosted (session->state, session->report->session))
+    if (!varve_export_is_hosted (session->state, session->report->session))
       return end_dead (session, keep, cancellable, error);
     g_propagate_error (error, g_steal_pointer (&local));
     return FALSE;
@@ -280,6 +272,13 @@ varve_export_get_expires (VarveExport *session)
 {
   g_return_val_if_fail (VARVE_IS_EXPORT (session), 0);
   return session->report->expires;
+}
+
+const char *
+varve_export_get_consistency (VarveExport *session)
+{
+  g_return_val_if_fail (VARVE_IS_EXPORT (session), NULL);
+  return session->report->consistency;
 }
 
 VarveExportState

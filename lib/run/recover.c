@@ -65,7 +65,10 @@ bool
 varve_recover_record (const VarveStateDir *state, VarveDomain *domain, const VarveRecord *record,
                       const VarveEventSink *events, GCancellable *cancellable, GError **error)
 {
-  if (!varve_session_recover (state, domain, record, is_committed, NULL, cancellable, error) ||
+  if (!varve_session_recover (state, domain, record, is_committed, NULL, cancellable, error))
+    return false;
+  /* A host that could not end its session, and lives, is still asked how it was, and leaves nothing itself. */
+  if (!varve_export_is_hosted (state, record->id) &&
       !varve_export_forget (state, record->id, error))
     return false;
   tell (events, VARVE_EVENT_RECOVERED, record, "ended");

@@ -8,6 +8,7 @@
 #include "job/def.h"
 #include "run/context.h"
 #include "util/error.h"
+#include "util/set-text.h"
 
 struct _VarveRun {
   GObject parent;
@@ -63,16 +64,14 @@ void
 varve_run_set_only (VarveRun *run, const char *name)
 {
   g_return_if_fail (VARVE_IS_RUN (run));
-  g_free (run->only);
-  run->only = g_strdup (name);
+  varve_set_text (&run->only, name);
 }
 
 void
 varve_run_set_state_directory (VarveRun *run, const char *path)
 {
   g_return_if_fail (VARVE_IS_RUN (run));
-  g_free (run->state_directory);
-  run->state_directory = g_strdup (path);
+  varve_set_text (&run->state_directory, path);
 }
 
 void

@@ -59,19 +59,6 @@ varve_run_source_start (const VarveRunContext *context, const VarveBackupDef *de
   return start;
 }
 
-static bool
-refuse (const VarveStartReport *report, GError **error)
-{
-  g_autoptr (GString) all = g_string_new (NULL);
-
-  if (report->refusals->len == 0)
-    return true;
-  for (guint i = 0; i < report->refusals->len; i++)
-    g_string_append_printf (all, "%s%s", i ? " " : "",
-                            (char *)g_ptr_array_index (report->refusals, i));
-  return varve_throw (error, VARVE_ERROR_REFUSED, "%s", all->str);
-}
-
 /* Of a directory on another host nobody here can tell how much room there is. */
 static bool
 check_remote_scratch (const VarveBackupDef *def, const VarveDomain *domain, VarveStart *start,
@@ -104,7 +91,7 @@ varve_run_source_check (const VarveRunContext *context, const VarveBackupDef *de
 
   varve_scratch_plan (start, directory);
   if (!varve_domain_check (domain, start, out_report, cancellable, error) ||
-      !refuse (*out_report, error))
+      !varve_start_report_allows (*out_report, error))
     return false;
   if ((*out_report)->needs_scratch && !domain->local)
     return check_remote_scratch (def, domain, start, error);

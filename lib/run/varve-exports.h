@@ -203,6 +203,16 @@ VARVE_API gint64 varve_export_get_started (VarveExport *session);
  */
 VARVE_API gint64 varve_export_get_expires (VarveExport *session);
 /**
+ * varve_export_get_consistency:
+ *
+ * Returns: (transfer none) (nullable): what the disks are consistent as at the instant, as in
+ *   varve-export(1): "off", "file-systems" (frozen by the guest agent), or "crash"; %NULL where
+ *   its process died and left nobody who knows.
+ *
+ * Since: 0.1
+ */
+VARVE_API const char *varve_export_get_consistency (VarveExport *session);
+/**
  * varve_export_get_state:
  *
  * Returns: what it was doing when it was looked up.

@@ -15,15 +15,18 @@
 
 /* A read's answer is large, requests are small: readers do not write. */
 #define REQUESTS_SIZE (64u << 10)
-#define ANSWERS_SIZE  (512u << 10)
+#define ANSWERS_SIZE  ((size_t)512 << 10)
 /* QEMU waits for its answers to be taken whenever it drains a disk (the guest is paused or reset), and the guest with
  * it. So what it has to say to what it was asked is taken, whether the reader takes it or not: with more than
- * ANSWERS_SIZE waiting no more is asked, and a reader that lets so much wait, and takes nothing for a while, is
- * dropped. */
-#define ANSWERS_MAX (64u << 20)
+ * ANSWERS_SIZE waiting no more is asked, and a reader that lets about as much wait as may, and takes nothing for a
+ * while, is dropped. */
+#define ANSWERS_MAX ((size_t)64 << 20)
+#define ANSWERS_MIN (4 * ANSWERS_SIZE)
 #define PATIENCE_US (2 * G_USEC_PER_SEC)
-/* With less than this part of it free at the end, what is kept is moved to the front. */
+/* With less than this part of it free at the end, what is kept is moved to the front, if that frees that part: a slow reader
+ * must not have all that waits for it moved for each piece it takes, while others wait. */
 #define ROOM_PART 4u
+#define MOVE_PART 16u
 
 /* [start, proven) may be passed on, [proven, end) not yet; the proof that is under way is for all before asked. */
 typedef struct {
@@ -42,6 +45,7 @@ struct VarveRelayConnection {
   guint32 flags;                  /* that the reader answered it with */
   Buffer requests;                /* to QEMU; needs no proof */
   Buffer answers;                 /* to the reader */
+  size_t most;                    /* of them may wait */
   gint64 taken;                   /* when the reader last took something: monotonic us */
 };
 
@@ -70,7 +74,8 @@ buffer_make_room (Buffer *buffer)
 {
   if (buffer_is_empty (buffer)) {
     buffer_forget (buffer);
-  } else if (buffer->size - buffer->end < buffer->size / ROOM_PART && buffer->start > 0) {
+  } else if (buffer->size - buffer->end < buffer->size / ROOM_PART &&
+             buffer->start >= buffer->size / MOVE_PART) {
     memmove (buffer->data, buffer->data + buffer->start, buffer->end - buffer->start);
     buffer->proven -= buffer->start;
     buffer->asked -= MIN (buffer->asked, buffer->start);
@@ -85,7 +90,7 @@ buffer_waiting (const Buffer *buffer)
   return buffer->end - buffer->start;
 }
 
-/* Room at the end, up to @most in all; one that has been emptied is small again. */
+/* Room at the end, up to @most in all; one that has been emptied is small again, and only then. */
 static void
 buffer_adapt (Buffer *buffer, size_t usual, size_t most)
 {
@@ -94,7 +99,7 @@ buffer_adapt (Buffer *buffer, size_t usual, size_t most)
   if (buffer_is_empty (buffer))
     size = usual;
   else if (buffer->end == buffer->size)
-    size = MIN (2 * size, most);
+    size = MAX (size, MIN (2 * size, most));
   if (size == buffer->size)
     return;
   buffer->data = g_realloc (buffer->data, size);
@@ -215,7 +220,8 @@ has_room (const Buffer *buffer)
 }
 
 bool
-varve_relay_connection_prepare (VarveRelayConnection *connection, struct pollfd fds[2])
+varve_relay_connection_prepare (VarveRelayConnection *connection, size_t share,
+                                struct pollfd fds[2])
 {
   Buffer *requests = &connection->requests, *answers = &connection->answers;
   bool listens, asks;
@@ -229,7 +235,8 @@ varve_relay_connection_prepare (VarveRelayConnection *connection, struct pollfd 
   }
   buffer_make_room (requests);
   buffer_make_room (answers);
-  buffer_adapt (answers, ANSWERS_SIZE, ANSWERS_MAX);
+  connection->most = CLAMP (share, ANSWERS_MIN, ANSWERS_MAX);
+  buffer_adapt (answers, ANSWERS_SIZE, connection->most);
   asks = buffer_waiting (answers) < ANSWERS_SIZE;
   listens = !connection->reader_ended && has_room (requests);
   want (&fds[0], connection->reader, listens,
@@ -417,6 +424,14 @@ tell_server_of_end (VarveRelayConnection *connection)
   connection->server_told = true;
 }
 
+/* No room can be made then (MOVE_PART). */
+bool
+varve_relay_connection_is_full (const VarveRelayConnection *connection)
+{
+  return connection->most > 0 &&
+         buffer_waiting (&connection->answers) >= connection->most - connection->most / MOVE_PART;
+}
+
 /* Neither moving nor leaving it alone: QEMU, and its guest, may be waiting for him. */
 static bool
 is_stuck (const VarveRelayConnection *connection)
@@ -424,7 +439,7 @@ is_stuck (const VarveRelayConnection *connection)
   const Buffer *answers = &connection->answers;
 
   return connection->server >= 0 && answers->start < answers->proven &&
-         buffer_waiting (answers) >= ANSWERS_MAX - ANSWERS_SIZE &&
+         varve_relay_connection_is_full (connection) &&
          g_get_monotonic_time () - connection->taken > PATIENCE_US;
 }
 
@@ -450,12 +465,6 @@ varve_relay_connection_send (VarveRelayConnection *connection)
   }
 }
 
-bool
-varve_relay_connection_is_full (const VarveRelayConnection *connection)
-{
-  return buffer_waiting (&connection->answers) >= ANSWERS_MAX - ANSWERS_SIZE;
-}
-
 /* --- the end ---------------------------------------------------------------------------------- */
 
 bool
@@ -468,7 +477,7 @@ bool
 varve_relay_connection_finished (const VarveRelayConnection *connection)
 {
   return !connection->admission && connection->server < 0 &&
-         (connection->reader < 0 || buffer_is_empty (&connection->answers));
+         (connection->reader < 0 || !connection->greeted || buffer_is_empty (&connection->answers));
 }
 
 void

@@ -21,8 +21,10 @@ typedef struct VarveRelayConnection VarveRelayConnection;
 /* Owns @reader, a socket that does not block. @tls NULL: clear text. Both others outlive it. */
 VarveRelayConnection *varve_relay_connection_new (int reader, const char *server, VarveTls *tls);
 
-/* What is waited for: @fds[0] is of the reader, @fds[1] of QEMU. True: not at all, there is something to do now. */
-bool varve_relay_connection_prepare (VarveRelayConnection *connection, struct pollfd fds[2]);
+/* What is waited for: @fds[0] is of the reader, @fds[1] of QEMU. True: not at all, there is something to do now. About
+ * @share bytes of answers may wait for the reader, within bounds. */
+bool varve_relay_connection_prepare (VarveRelayConnection *connection, size_t share,
+                                     struct pollfd fds[2]);
 /* Takes what there is. *@out_fresh becomes true where something came from QEMU; else it is left alone. */
 void varve_relay_connection_receive (VarveRelayConnection *connection, const struct pollfd fds[2],
                                      bool *out_fresh);

@@ -18,6 +18,8 @@
 
 /* Readers of all disks together; more wait until one has gone. */
 #define MAX_READERS 128
+/* Each of a few readers may have all that a connection ever takes (ANSWERS_MAX). */
+#define MEMORY ((size_t)512 << 20)
 /* Behind a failure to take a connection (no descriptor left, say). */
 #define PAUSE_MS 100
 /* While somebody's time may run out: who has not proved himself, or takes nothing. */
@@ -65,6 +67,7 @@ static int
 prepare (VarveRelay *relay, bool may_accept)
 {
   guint n = relay->connections->len;
+  size_t share = (relay->options.memory ? relay->options.memory : MEMORY) / MAX (n, 1);
   int timeout = may_accept ? -1 : PAUSE_MS;
   struct pollfd *fds;
 
@@ -78,7 +81,7 @@ prepare (VarveRelay *relay, bool may_accept)
   for (guint i = 0; i < n; i++) {
     VarveRelayConnection *connection = g_ptr_array_index (relay->connections, i);
 
-    if (varve_relay_connection_prepare (connection, &fds[FIRST + 2 * i]))
+    if (varve_relay_connection_prepare (connection, share, &fds[FIRST + 2 * i]))
       timeout = 0;
     else if (timeout < 0 && (varve_relay_connection_is_admitting (connection) ||
                              varve_relay_connection_is_full (connection)))
@@ -244,6 +247,17 @@ serve (VarveRelay *relay, guint n)
   return true;
 }
 
+/* Nobody is served any more. */
+static void
+break_down (VarveRelay *relay, int errnum)
+{
+  g_autoptr (GMutexLocker) locker = g_mutex_locker_new (&relay->mutex);
+
+  if (!relay->broken)
+    varve_throw_errno (&relay->broken, VARVE_ERROR_FAILED, errnum,
+                       "The relay between readers and QEMU cannot wait for them");
+}
+
 /* QEMU's side first, of all of them. */
 static void
 close_all (VarveRelay *relay)
@@ -264,8 +278,10 @@ run (gpointer data)
     guint n = relay->connections->len;
     int timeout = prepare (relay, may_accept);
 
-    if (poll (fd_at (relay, 0), relay->fds->len, timeout) < 0 && errno != EINTR)
+    if (poll (fd_at (relay, 0), relay->fds->len, timeout) < 0 && errno != EINTR) {
+      break_down (relay, errno);
       break;
+    }
     if (!serve (relay, n))
       break;
     may_accept = !(fd_at (relay, LISTENER)->revents & POLLIN) || accept_reader (relay);

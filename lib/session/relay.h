@@ -9,7 +9,8 @@
  * hold up the removal of its export, and with that QEMU's main loop and the guest. So it never has one: each of its
  * connections ends here, and has a partner to QEMU that is ours to close. What is under way is kept in
  * buffers of bounded size: a reader that does not read holds up its own connection only. What QEMU has been asked for is taken
- * from it all the same, as it waits for that when it drains a disk (a pause, a reset of the guest).
+ * from it all the same, as it waits for that when it drains a disk (a pause, a reset of the guest). The more readers
+ * there are, the less may wait for each.
  *
  * - When the relay stops, QEMU's side of every connection is closed first, the reader's after it.
  * - When a reader goes, QEMU is told so by an end of its requests; what it still has to say is read, and thrown
@@ -33,6 +34,7 @@ typedef struct {
   VarveListener *listener;           /* owned by the relay, also when it does not start, */
   VarveTls *tls;                     /* and so is this; NULL: clear text */
   const char *server;                /* path of QEMU's socket */
+  size_t memory;                     /* for answers that wait for all readers; 0: 512 MiB */
   VarveRelayProofFunc proof;         /* may be NULL */
   void (*interrupt) (gpointer data); /* makes a proof that waits end at once; any thread */
   gpointer proof_data;

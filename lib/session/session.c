@@ -319,8 +319,10 @@ bool
 varve_session_keep (VarveSession *session, GError **error)
 {
   session->record->kept = true;
-  if (session->record->store == NULL && !varve_record_save (session->record, session->dir, error))
+  if (session->record->store == NULL && !varve_record_save (session->record, session->dir, error)) {
+    session->record->kept = false;
     return false;
+  }
   return varve_failpoint ("session-kept", error);
 }
 

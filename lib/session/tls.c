@@ -50,13 +50,20 @@ throw_gnutls (const char *doing, const char *path, int code, GError **error)
 }
 
 static bool
+check_readable (const char *path, GError **error)
+{
+  return access (path, R_OK) == 0 ||
+         varve_throw_errno (error, VARVE_ERROR_USAGE, errno,
+                            "Cannot read '%s', which TLS for readers needs", path);
+}
+
+static bool
 load_psk (VarveTls *tls, const char *keys, GError **error)
 {
   int code;
 
-  if (access (keys, R_OK) != 0)
-    return varve_throw_errno (error, VARVE_ERROR_USAGE, errno, "Cannot read the keys in '%s'",
-                              keys);
+  if (!check_readable (keys, error))
+    return false;
   gnutls_psk_allocate_server_credentials (&tls->psk_credentials);
   tls->psk = true;
   code = gnutls_psk_set_server_credentials_file (tls->psk_credentials, keys);
@@ -83,6 +90,10 @@ load_x509 (VarveTls *tls, const char *directory, const char *authority, GError *
   g_autofree char *key = g_build_filename (directory, "server-key.pem", NULL);
   int code;
 
+  /* GnuTLS does not say which of them it is. */
+  if (!check_readable (authority, error) || !check_readable (certificate, error) ||
+      !check_readable (key, error))
+    return false;
   gnutls_certificate_allocate_credentials (&tls->x509_credentials);
   code = gnutls_certificate_set_x509_trust_file (tls->x509_credentials, authority,
                                                  GNUTLS_X509_FMT_PEM);
@@ -93,7 +104,9 @@ load_x509 (VarveTls *tls, const char *directory, const char *authority, GError *
   code = gnutls_certificate_set_x509_key_file (tls->x509_credentials, certificate, key,
                                                GNUTLS_X509_FMT_PEM);
   if (code < 0)
-    return throw_gnutls ("Cannot use the server's certificate and key", certificate, code, error);
+    return throw_gnutls (
+        "Cannot use the server's certificate with its key, which must belong together, in",
+        directory, code, error);
   return load_revoked (tls, directory, error);
 }
 
@@ -105,6 +118,9 @@ load (VarveTls *tls, const char *directory, GError **error)
   bool psk = has_file (directory, "keys.psk", &keys);
   bool x509 = has_file (directory, "ca-cert.pem", &authority);
 
+  if (access (directory, R_OK | X_OK) != 0)
+    return varve_throw_errno (error, VARVE_ERROR_USAGE, errno,
+                              "Cannot look for TLS credentials in the directory '%s'", directory);
   if (psk && x509)
     return varve_throw (error, VARVE_ERROR_USAGE,
                         "'%s' has both keys.psk and ca-cert.pem, so that it is not clear which of "

@@ -14,6 +14,7 @@
 #include "state/state-dir.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -60,6 +61,18 @@ make_directory (const char *path, int mode, GError **error)
   return varve_make_directories (path, mode, error) && check_directory (path, error);
 }
 
+/* Of root's, say, who is trusted, but has it for himself. */
+static bool
+check_writable (const char *path, GError **error)
+{
+  return faccessat (AT_FDCWD, path, R_OK | W_OK | X_OK, AT_EACCESS) == 0 ||
+         varve_throw_errno (error, VARVE_ERROR_FAILED, errno,
+                            "User %u cannot use the directory '%s'. Run varve as the user to whom "
+                            "it belongs, or set VARVE_STATE_DIR to another directory, which all "
+                            "who back up the same domains must share",
+                            (unsigned)geteuid (), path);
+}
+
 static bool
 make_all (const VarveStateDir *dir, GError **error)
 {
@@ -67,7 +80,7 @@ make_all (const VarveStateDir *dir, GError **error)
     return false;
   for (size_t i = 0; i < G_N_ELEMENTS (kinds); i++) {
     g_autofree char *path = g_build_filename (dir->path, kinds[i].name, NULL);
-    if (!make_directory (path, kinds[i].mode, error))
+    if (!make_directory (path, kinds[i].mode, error) || !check_writable (path, error))
       return false;
   }
   return true;

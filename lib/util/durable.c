@@ -231,6 +231,10 @@ varve_make_directories (const char *path, int mode, GError **error)
     int errnum = errno;
     if (errnum == EEXIST && is_directory (path))
       return true;
+    if (errnum == EEXIST)
+      return varve_throw (error, VARVE_ERROR_FAILED,
+                          "Cannot make the directory '%s': there is something else of that name.",
+                          path);
     return varve_throw_errno (error, VARVE_ERROR_FAILED, errnum, "Cannot make the directory '%s'",
                               path);
   }

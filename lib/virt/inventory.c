@@ -6,6 +6,8 @@
 #include "config.h"
 #include "virt/inventory.h"
 
+#include "util/error.h"
+
 VarveDisk *
 varve_disk_new (const char *name)
 {
@@ -250,6 +252,19 @@ varve_start_report_free (VarveStartReport *report)
   g_ptr_array_unref (report->weaker);
   g_ptr_array_unref (report->refusals);
   g_free (report);
+}
+
+bool
+varve_start_report_allows (const VarveStartReport *report, GError **error)
+{
+  g_autoptr (GString) all = g_string_new (NULL);
+
+  if (report->refusals->len == 0)
+    return true;
+  for (guint i = 0; i < report->refusals->len; i++)
+    g_string_append_printf (all, "%s%s", i ? " " : "",
+                            (char *)g_ptr_array_index (report->refusals, i));
+  return varve_throw (error, VARVE_ERROR_REFUSED, "%s", all->str);
 }
 
 void

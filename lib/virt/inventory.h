@@ -152,6 +152,8 @@ typedef struct {
 
 VarveStartReport *varve_start_report_new (void);
 void varve_start_report_free (VarveStartReport *report);
+/* VARVE_ERROR_REFUSED with all refusals; true where there is none. */
+bool varve_start_report_allows (const VarveStartReport *report, GError **error);
 
 typedef struct {
   char *uri;
@@ -162,8 +164,8 @@ typedef struct {
   bool contexts_may_share;
   uint32_t trim_unit; /* only whole ones may be trimmed; 0: nothing */
   unsigned connections;
-  char *copied_uri;     /* NULL, or the scratch image's export: what it holds has been copied */
-  char *copied_context; /* of that: bit 0 is set where it holds something */
+  char *copied_uri;     /* NULL, or an export that tells what has been copied to scratch */
+  char *copied_context; /* of that: bit 0 is set where something was copied */
   char *
       proof_uri; /* NULL, or an export whose block status can be had as long as the view is whole */
 } VarveEndpoint;

@@ -12,20 +12,14 @@
 GHashTable *
 varve_qemu_nodes (VarveQmp *qmp, GCancellable *cancellable, GError **error)
 {
-  g_autoptr (JsonNode) reply = varve_qmp_execute (
+  g_autoptr (JsonArray) array = varve_qmp_execute_list (
       qmp, "query-named-block-nodes", varve_qmp_args ("{'flat':true}"), cancellable, error);
 
-  if (!reply)
+  if (!array)
     return NULL;
-  if (!JSON_NODE_HOLDS_ARRAY (reply)) {
-    varve_throw (error, VARVE_ERROR_HYPERVISOR,
-                 "QEMU answered query-named-block-nodes with something that is no array.");
-    return NULL;
-  }
 
   GHashTable *nodes =
       g_hash_table_new_full (g_str_hash, g_str_equal, g_free, (GDestroyNotify)json_object_unref);
-  JsonArray *array = json_node_get_array (reply);
   for (guint i = 0; i < json_array_get_length (array); i++) {
     JsonObject *node = varve_json_array_object (array, i);
     const char *name = varve_json_string (node, "node-name");

@@ -20,7 +20,7 @@
 static char
 kind_of (const VarveStart *start)
 {
-  return start->fleece ? 'w' : 'j';
+  return start->fleece ? 'b' : 'j';
 }
 
 static const char *

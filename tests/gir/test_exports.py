@@ -6,7 +6,7 @@ import os
 import subprocess
 import time
 
-from gi.repository import GLib, Varve
+from gi.repository import Gio, GLib, Varve
 
 import machine
 
@@ -54,6 +54,7 @@ class Sessions:
         self.assertEqual((export.get_domain(), export.get_owner(), export.get_since(), export.get_trouble()),
                          ('web01', 'x-acme', None, None))
         self.assertEqual(export.get_state(), Varve.ExportState.SERVING)
+        self.assertEqual(export.get_consistency(), self.consistency)
         self.assertLess(abs(export.get_started() - now), 60)
         self.assertEqual(export.get_expires() - export.get_started(), 600)
         self.assertTrue(all(isinstance(note, str) for note in export.get_notes()))
@@ -105,12 +106,17 @@ class Sessions:
 
 
 class Off(Sessions, machine.Case):
+    consistency = 'off'
 
     def test_calls_make_the_document(self):
         job, action = self.export_job('varve.other')
         action.set_name('vendor')
         action.add_disk('vdb', False)
         action.set_quiesce(True, 30)
+        action.set_agent('/run/web01.agent')
+        self.assertIn("<quiesce required='yes' timeout='30' agent='/run/web01.agent'/>", job.to_xml())
+        # It is for a bare QEMU.
+        action.set_agent(None)
         action.set_wait(60)
         action.set_listen('127.0.0.1', 10809)
         action.set_clear_text(True)
@@ -123,6 +129,25 @@ class Off(Sessions, machine.Case):
         action.set_clear_text(False)
         action.set_credentials('/etc/pki/varve')
         self.assertIn("credentials='/etc/pki/varve'", job.to_xml())
+
+    def test_cancelled_when_it_stands(self):
+        """When the run returns, nothing of the session is left."""
+        job, action = self.export_job()
+        action.set_socket(os.path.join(self.directory, 'published'), 0o600, None)
+        cancellable = Gio.Cancellable()
+
+        def tell(event, data):
+            if event.type == Varve.EventType.EXPORT_READY:
+                cancellable.cancel()
+        execution = Varve.Run.new(job)
+        execution.set_state_directory(self.state)
+        execution.set_event_func(tell, None)
+        with self.assertRaises(GLib.Error) as raised:
+            execution.execute(cancellable)
+        self.assertTrue(raised.exception.matches(Gio.io_error_quark(), Gio.IOErrorEnum.CANCELLED))
+        self.assertEqual(Varve.Export.list(self.state), [])
+        self.assertEqual(self.checkpoints().list(None), [])
+        self.assertEqual(os.listdir(os.path.join(self.state, 'exports')), [])
 
     def test_times_of_one_that_waited(self):
         """It waits for a session that comes to its max-age; its own age counts from its instant."""
@@ -155,4 +180,4 @@ class Off(Sessions, machine.Case):
 
 
 class Running(Sessions, machine.RunningCase):
-    """Nothing more."""
+    consistency = 'crash'

@@ -46,6 +46,28 @@ start_libvirtd ()
   libvirt_answers
 }
 
+# In a mount name space of the test's own: so are the daemons that requires_libvirt then starts.
+make_libvirt_private ()
+{
+  local directory
+  for directory in /run /var/lib/libvirt /var/log/libvirt /var/cache/libvirt /etc/libvirt/qemu; do
+    mkdir -p "$directory"
+    mount -t tmpfs -o mode=0755 varve-test "$directory"
+  done
+  mkdir /run/lock
+  cleanup_fn end_private_daemons
+}
+
+end_private_daemons ()
+{
+  local file
+  for file in /run/libvirtd.pid /run/virtlogd.pid; do
+    if [ -s "$file" ]; then
+      end_process "$(cat "$file")"
+    fi
+  done
+}
+
 requires_libvirt ()
 {
   requires_qemu

@@ -18,11 +18,7 @@ requires_guest
 requires_vendors
 requires qemu-storage-daemon libvirtd virtlogd virsh certtool psktool ip
 
-for directory in /run /var/lib/libvirt /var/log/libvirt /var/cache/libvirt /etc/libvirt/qemu; do
-  mkdir -p "$directory"
-  mount -t tmpfs -o mode=0755 varve-test "$directory"
-done
-mkdir /run/lock
+make_libvirt_private
 ip link set lo up
 creds=$tmp/credentials
 mkdir "$creds" "$tmp/far"
@@ -35,18 +31,6 @@ for file in qemu.conf libvirtd.conf; do
   mount --bind "$tmp/$file" "/etc/libvirt/$file"
 done
 libvirtd_options=--listen
-cleanup_fn end_daemons
-
-end_daemons ()
-{
-  local file
-  for file in /run/libvirtd.pid /run/virtlogd.pid; do
-    if [ -s "$file" ]; then
-      end_process "$(cat "$file")"
-    fi
-  done
-}
-
 requires_libvirt
 # The sessions have their guards (start_backup_until).
 guard=

@@ -73,3 +73,19 @@ status=0
 varve list --from "images:$store" --json > "$tmp/json" 2> "$tmp/said.log" || status=$?
 assert_equal "$status" 7 "status of list"
 assert_json "$tmp/json" '[l["event"] for l in lines] == ["backup", "problem", "error"] and lines[2]["exit"] == 7'
+
+# ---- without rights --------------------------------------------------------------------------------
+touch "$tmp/file"
+refused 6 'something else of that name' backup "${backup_args[@]}" --to "images:$tmp/file"
+chmod 0755 "$tmp"
+# Another user's, where the build is not hidden from him.
+as_nobody ()
+{
+  setpriv --reuid=65534 --clear-groups "${varve_command[@]}" "$@"
+}
+if [ "$(id -u)" -eq 0 ] && as_nobody --version > "$tmp/version.log" 2>&1; then
+  expect_status 6 as_nobody list --from "images:$store"
+  assert_contains "$tmp/said.log" "^varve: The store '$store' cannot be opened: Permission denied"
+  expect_status 1 as_nobody export list
+  assert_contains "$tmp/said.log" 'Run varve as the user'
+fi

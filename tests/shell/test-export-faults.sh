@@ -3,7 +3,7 @@
 # Copyright the varve authors
 #
 # What may happen to an export session while a reader is at it and the guest writes: its socket is removed, its host is
-# stopped or killed, scratch runs into its limit, is full, or fails, and QEMU dies. The guest sees no error, and no stall
+# stopped or killed, scratch runs into its limit, is full, fails or is slow, and QEMU dies. The guest sees no error, and no stall
 # beyond the guard's bound; a session that broke says so, and keeps nothing; afterwards all is as it was, and what changed
 # since the last checkpoint is still known. Argument: filter, job or libvirt.
 . "$(dirname "$0")/functions.sh"
@@ -89,6 +89,11 @@ nothing_is_left ()
   holds assert_no_export_left && [ -z "$(find "$tmp/scratch" -mindepth 1)" ]
 }
 
+no_record_is_left ()
+{
+  [ -z "$(find "$VARVE_STATE_DIR/sessions" -name '*.session')" ]
+}
+
 # assert_as_before: the reader was told by the loss of its connection.
 assert_as_before ()
 {
@@ -156,22 +161,49 @@ is_tracing ()
   grep -q '^TracerPid:[[:space:]]*[1-9]' "/proc/$machine/status"
 }
 
-begin_reading 256
-files=()
-for file in "$tmp"/scratch/*; do
-  files+=(-P "$file")
-done
-strace -f -p "$machine" "${files[@]}" -e trace=pwrite64,pwritev -e 'inject=pwrite64,pwritev:error=EIO' \
-  -o "$tmp/strace.log" 2> "$tmp/tracer.log" &
-tracer=$!
-cleanup_fn end_process "$tracer"
-wait_for 20 "the fault" is_tracing
+# begin_reading_with FAULT
+begin_reading_with ()
+{
+  local file files=()
+  begin_reading 256
+  for file in "$tmp"/scratch/*; do
+    files+=(-P "$file")
+  done
+  strace -f -p "$machine" "${files[@]}" -e trace=pwrite64,pwritev -e "inject=pwrite64,pwritev:$1" \
+    -o "$tmp/strace.log" 2> "$tmp/tracer.log" &
+  tracer=$!
+  cleanup_fn end_process "$tracer"
+  wait_for 20 "the fault" is_tracing
+}
+
+end_fault ()
+{
+  end_process "$tracer" INT
+  assert_contains "$tmp/strace.log" "$1"
+}
+
+begin_reading_with error=EIO
 guest fill vda offset=96M length=4M seed=9
 wait_for 30 "the session to be broken" is_broken
-end_process "$tracer" INT
-assert_contains "$tmp/strace.log" INJECTED
+end_fault INJECTED
 expect_broken '[Ss]cratch|view|I/O error'
 echo "scratch failed: as it should be"
+
+# A filter gives the view up; the others make a write wait for as long as scratch takes.
+if [ "$strategy" = filter ]; then
+  begin_reading_with delay_enter=4000000
+  guest fill vda offset=96M length=4M seed=10
+  wait_for 30 "the session to be broken" is_broken
+  end_fault DELAYED
+  expect_broken '[Ss]cratch|view'
+else
+  begin_reading_with delay_enter=1000000
+  guest fill vda offset=96M length=256K seed=10
+  end_fault DELAYED
+  end_export --discard-checkpoint
+  assert_as_before
+fi
+echo "scratch slow: as it should be"
 
 # The map since the checkpoint of the beginning has all of that.
 guest stop
@@ -187,7 +219,10 @@ else
   kill_qemu
 fi
 wait_for $((bound + 10)) "the session to be broken" is_broken
+# The host is there to say so, also when its guard has ended what it could not.
+wait_for "$bound" "the end of the session's record" no_record_is_left
+is_broken
 expect_status 5 varve export end "$session" --keep-checkpoint
 wait_for "$bound" "the reader to lose its connection" reader_is_gone
-wait_for "$bound" "the guard to end what the host could not" nothing_is_left
+wait_for "$bound" "the end of the host" nothing_is_left
 echo "QEMU killed: as it should be"

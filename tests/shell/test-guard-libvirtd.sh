@@ -17,23 +17,7 @@ requires_guest
 requires qemu-storage-daemon libvirtd virtlogd virsh
 requires_vendors
 
-for directory in /run /var/lib/libvirt /var/log/libvirt /var/cache/libvirt /etc/libvirt/qemu; do
-  mkdir -p "$directory"
-  mount -t tmpfs -o mode=0755 varve-test "$directory"
-done
-mkdir /run/lock
-cleanup_fn end_daemons
-
-end_daemons ()
-{
-  local file
-  for file in /run/libvirtd.pid /run/virtlogd.pid; do
-    if [ -s "$file" ]; then
-      end_process "$(cat "$file")"
-    fi
-  done
-}
-
+make_libvirt_private
 requires_libvirt
 disk_files=(vda="$tmp/a.qcow2" vdb="$tmp/b.qcow2")
 make_disk "$tmp/a.qcow2" 64M

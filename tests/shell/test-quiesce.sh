@@ -7,7 +7,7 @@
 # qmp.
 . "$(dirname "$0")/functions.sh"
 requires_guest
-requires qemu-ga mkfs.ext4 dumpe2fs qemu-storage-daemon
+requires qemu-ga mkfs.ext4 dumpe2fs qemu-storage-daemon nbdcopy python3
 
 driver=$1
 guest_agent=agent
@@ -68,17 +68,20 @@ quiesce_job ()
     "<quiesce required='$1' timeout='$2'${agent_options[1]:+ agent='$agent'}/>"
 }
 
-# assert_journal clean|dirty: whether the newest backup's file system needs its journal replayed.
+# assert_journal clean|dirty [RAW]: whether the file system in RAW, else that of the newest backup, needs its journal
+# replayed.
 assert_journal ()
 {
-  local found=clean
-  rm -f "$tmp/restored.raw"
-  varve restore --from "images:$store" "$(newest_backup)" --disk "vda=$tmp/restored.raw" > "$tmp/restore.log"
-  dumpe2fs -h "$tmp/restored.raw" > "$tmp/dump.log" 2>&1
+  local found=clean raw=${2:-$tmp/restored.raw}
+  if [ -z "${2:-}" ]; then
+    rm -f "$raw"
+    varve restore --from "images:$store" "$(newest_backup)" --disk "vda=$raw" > "$tmp/restore.log"
+  fi
+  dumpe2fs -h "$raw" > "$tmp/dump.log" 2>&1
   if grep -q '^Filesystem features:.*needs_recovery' "$tmp/dump.log"; then
     found=dirty
   fi
-  assert_equal "$found" "$1" "journal of the file system that was backed up"
+  assert_equal "$found" "$1" "journal of the file system that was read"
 }
 
 assert_consistency ()
@@ -116,6 +119,27 @@ assert_nothing_left
 guest sh 'test "$(cat /run/hook.log)" = "$(printf "freeze\nthaw")"'
 echo "frozen for the instant: as it should be"
 
+# The same for a reader that is not varve, who can tell by the session what he has.
+export_args=("${backup_args[@]}" --owner vendor)
+for wanted in file-systems crash; do
+  quiesce=()
+  journal=dirty
+  if [ "$wanted" = file-systems ]; then
+    quiesce=(--quiesce "${agent_options[@]}")
+    journal=clean
+  fi
+  begin_export "${quiesce[@]}"
+  assert_equal "$(export_get consistency)" "$wanted" "consistency that begin tells"
+  varve export list --json > "$tmp/list.json"
+  assert_contains "$tmp/list.json" "\"consistency\":\"$wanted\""
+  nbdcopy "$(export_get uri vda)" "$tmp/exported.raw"
+  end_export --discard-checkpoint
+  assert_journal "$journal" "$tmp/exported.raw"
+done
+assert_thawed 3000
+assert_no_export_left
+echo "frozen for the instant of an export: as it should be"
+
 # A freeze that takes longer than it may: the agent obeys when the time is up, and is told to thaw.
 begin_anew
 guest sh 'echo 6 > /run/hold'
@@ -130,7 +154,7 @@ assert_contains "$tmp/said.log" 'thawed as soon as it answers again'
 assert_consistency crash
 wait_for 30 "the late freeze and its thaw" session_is_over
 assert_thawed 10000
-guest sh 'rm /run/hold; grep -c freeze /run/hook.log | grep -qx 2; tail -n 1 /run/hook.log | grep -qx thaw'
+guest sh 'rm /run/hold; grep -c freeze /run/hook.log | grep -qx 3; tail -n 1 /run/hook.log | grep -qx thaw'
 assert_nothing_left
 echo "freeze too late, not required: as it should be"
 

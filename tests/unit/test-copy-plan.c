@@ -17,8 +17,25 @@
 typedef struct {
   BlockSource source;
   const VarveExtent *extents; /* the last one reaches to the end */
+  const VarveExtent *latest;  /* that was asked about */
   uint64_t longest;
+  GArray *released; /* of BlockRange, in order */
+  bool forgets;     /* what it gave back: to look through it would take too long */
 } Paper;
+
+/* Bytes of [offset, end) that have been given back. */
+static uint64_t
+paper_released (const Paper *self, uint64_t offset, uint64_t end)
+{
+  uint64_t bytes = 0;
+
+  for (guint i = 0; i < self->released->len; i++) {
+    const BlockRange *range = &g_array_index (self->released, BlockRange, i);
+    uint64_t from = CLAMP (range->offset, offset, end);
+    bytes += CLAMP (range->offset + range->length, from, end) - from;
+  }
+  return bytes;
+}
 
 static bool
 paper_extents (BlockSource *source, uint64_t offset, uint64_t length, VarveExtents *out,
@@ -28,12 +45,28 @@ paper_extents (BlockSource *source, uint64_t offset, uint64_t length, VarveExten
   uint64_t end = offset + length;
 
   self->longest = MAX (self->longest, length);
-  for (const VarveExtent *extent = self->extents; extent->length > 0; extent++) {
+  /* Questions come in order; or all over again. */
+  if (self->latest == NULL || self->latest->offset > offset)
+    self->latest = self->extents;
+  while (self->latest->offset + self->latest->length <= offset)
+    self->latest++;
+  for (const VarveExtent *extent = self->latest; extent->length > 0 && extent->offset < end;
+       extent++) {
     uint64_t from = CLAMP (extent->offset, offset, end);
     uint64_t to = CLAMP (extent->offset + extent->length, from, end);
     varve_extents_append (out, from, to - from, extent->state);
+    if (!self->forgets)
+      g_assert_cmpuint (paper_released (self, from, to), ==, 0);
   }
   return true;
+}
+
+static void
+paper_release (BlockSource *source, uint64_t offset, uint64_t length)
+{
+  BlockRange range = { offset, length };
+
+  g_array_append_val (((Paper *)source)->released, range);
 }
 
 static void
@@ -41,9 +74,9 @@ paper_free (BlockSource *source)
 {
 }
 
-static const BlockSourceOps paper_ops = { .name = "paper",
-                                          .extents = paper_extents,
-                                          .free = paper_free };
+static const BlockSourceOps paper_ops = {
+  .name = "paper", .extents = paper_extents, .release = paper_release, .free = paper_free
+};
 
 static uint64_t
 map_size (const VarveExtent *extents)
@@ -61,36 +94,108 @@ typedef struct {
   uint64_t reads; /* of the source, READ only */
 } Want;
 
+/* What is given back ahead is of steps that read nothing, and all of those that are worth it. */
+static void
+check_step_released (const Paper *source, const Paper *base, const BlockStep *step)
+{
+  bool is_compared = base->extents != NULL && step->kind != BLOCK_STEP_CLEAN;
+  uint64_t end = step->offset + step->length, released;
+
+  released = paper_released (source, step->offset, end);
+  if (step->kind == BLOCK_STEP_READ || is_compared || step->length < BLOCK_RELEASE_MIN)
+    g_assert_cmpuint (released, ==, 0);
+  else
+    g_assert_cmpuint (released, >, step->length - 2 * source->source.release_unit);
+}
+
 /* @want ends with a length of 0. */
 static void
-check_plan (const VarveExtent *map, const VarveExtent *base_map, const BlockSink *sink,
-            const Want *want)
+check_steps (Paper *source, Paper *base, const BlockSink *sink, bool release, const Want *want)
 {
-  Paper source = { .source = { .ops = &paper_ops, .size = map_size (map) }, .extents = map };
-  Paper base = { .source = { .ops = &paper_ops }, .extents = base_map };
   GError *error = NULL;
   BlockStep step;
-  uint64_t at = 0;
+  uint64_t at = 0, released;
   bool end;
 
-  if (base_map != NULL)
-    base.source.size = map_size (base_map);
   g_autoptr (BlockPlan) plan =
-      block_plan_new (&source.source, sink, base_map != NULL ? &base.source : NULL, 0);
+      block_plan_new (&source->source, sink, base->extents != NULL ? &base->source : NULL, 0);
+  if (release) {
+    g_assert_true (block_plan_release (plan, &released, &error));
+    g_assert_cmpuint (released, ==, source->source.size);
+  }
   block_step_init (&step);
   for (; want->length > 0; want++) {
+    uint64_t length = want->length;
+
+    /* A map that is kept is not cut into windows. */
+    for (; release && want->kind == BLOCK_STEP_CLEAN && want[1].kind == want->kind; want++)
+      length += want[1].length;
     g_assert_true (block_plan_next (plan, &step, &end, &error));
     g_assert_false (end);
     g_assert_cmpuint (step.offset, ==, at);
     g_assert_cmpint (step.kind, ==, want->kind);
-    g_assert_cmpuint (step.length, ==, want->length);
+    g_assert_cmpuint (step.length, ==, length);
     if (step.kind == BLOCK_STEP_READ)
       g_assert_cmpuint (block_step_read_bytes (&step), ==, want->reads);
+    if (release)
+      check_step_released (source, base, &step);
     at += step.length;
   }
   g_assert_true (block_plan_next (plan, &step, &end, &error));
   g_assert_true (end);
-  g_assert_cmpuint (source.longest, <=, BLOCK_COPY_WINDOW);
+  g_assert_cmpuint (source->longest, <=, BLOCK_COPY_WINDOW);
+  block_step_clear (&step);
+}
+
+static void
+check_plan (const VarveExtent *map, const VarveExtent *base_map, const BlockSink *sink,
+            const Want *want)
+{
+  g_autoptr (GArray) released = g_array_new (FALSE, FALSE, sizeof (BlockRange));
+  Paper source = { .source = { .ops = &paper_ops, .size = map_size (map), .release_unit = 65536 },
+                   .extents = map,
+                   .released = released };
+  Paper base = { .source = { .ops = &paper_ops }, .extents = base_map, .released = released };
+
+  if (base_map != NULL)
+    base.source.size = map_size (base_map);
+  check_steps (&source, &base, sink, false, want);
+  g_assert_cmpuint (released->len, ==, 0);
+  check_steps (&source, &base, sink, true, want);
+}
+
+/* With more than is kept in mind the walk stops, and the steps are the same. */
+static void
+test_many_extents (void)
+{
+  enum { PAIRS = BLOCK_PLAN_AHEAD / 2 + 513 };
+  static const BlockSink sink = { .alignment = 65536, .reads_as_zero = true };
+  g_autofree VarveExtent *map = g_new0 (VarveExtent, 2 * PAIRS + 1);
+  g_autoptr (GArray) released = g_array_new (FALSE, FALSE, sizeof (BlockRange));
+  Paper source = { .source = { .ops = &paper_ops, .release_unit = 65536 },
+                   .released = released,
+                   .forgets = true };
+  uint64_t end, total = 0;
+  bool over = false;
+  BlockStep step;
+
+  for (unsigned i = 0; i < PAIRS; i++) {
+    map[2 * i] = (VarveExtent){ i * 2 * MIB, MIB, VARVE_EXTENT_ZERO };
+    map[2 * i + 1] = (VarveExtent){ (i * 2 + 1) * MIB, MIB, VARVE_EXTENT_DATA };
+  }
+  source.extents = map;
+  source.source.size = map_size (map);
+  g_autoptr (BlockPlan) plan = block_plan_new (&source.source, &sink, NULL, 0);
+  g_assert_true (block_plan_release (plan, &end, NULL));
+  g_assert_cmpuint (released->len, ==, BLOCK_PLAN_AHEAD / 2);
+  g_assert_cmpuint (end, ==, BLOCK_PLAN_AHEAD * MIB);
+
+  block_step_init (&step);
+  while (block_plan_next (plan, &step, &over, NULL) && !over) {
+    g_assert_cmpint (step.kind, ==, step.offset / MIB % 2 ? BLOCK_STEP_READ : BLOCK_STEP_SPARSE);
+    total += step.length;
+  }
+  g_assert_cmpuint (total, ==, source.source.size);
   block_step_clear (&step);
 }
 
@@ -208,6 +313,7 @@ main (int argc, char **argv)
   g_test_add_func ("/copy-plan/clusters", test_clusters);
   g_test_add_func ("/copy-plan/base", test_base);
   g_test_add_func ("/copy-plan/large-clusters", test_large_clusters);
+  g_test_add_func ("/copy-plan/many-extents", test_many_extents);
   g_test_add_func ("/copy-plan/is-zero", test_is_zero);
   return g_test_run ();
 }

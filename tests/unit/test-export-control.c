@@ -118,6 +118,18 @@ test_holder (Fixture *f, gconstpointer data)
   g_assert_cmpint (wait_for (f), ==, VARVE_EXPORT_HOLDER_LEFT);
 }
 
+/* A host that was busy hears all of a short command at once. */
+static void
+test_at_once (Fixture *f, gconstpointer data)
+{
+  int holder = connect_or_fail (f);
+
+  g_assert_cmpint (send (holder, "hold\nend keep\n", 14, 0), ==, 14);
+  g_assert_cmpint (wait_for (f), ==, VARVE_EXPORT_ASKED_KEEP);
+  varve_export_control_answer (f->control, NULL);
+  close (holder);
+}
+
 /* The host dies before it has answered. */
 static void
 test_dead (Fixture *f, gconstpointer data)
@@ -176,6 +188,7 @@ main (int argc, char **argv)
   g_test_init (&argc, &argv, NULL);
   g_test_add ("/export-control/end", Fixture, NULL, set_up, test_end, tear_down);
   g_test_add ("/export-control/holder", Fixture, NULL, set_up, test_holder, tear_down);
+  g_test_add ("/export-control/at-once", Fixture, NULL, set_up, test_at_once, tear_down);
   g_test_add ("/export-control/dead", Fixture, NULL, set_up, test_dead, tear_down);
   g_test_add ("/export-control/nonsense", Fixture, NULL, set_up, test_nonsense, tear_down);
   g_test_add ("/export-control/cancel", Fixture, NULL, set_up, test_cancel, tear_down);

@@ -12,7 +12,7 @@
 #include <utime.h>
 #include <glib/gstdio.h>
 
-#include "util/durable.h"
+#include "state-fixture.h"
 #include "util/error.h"
 
 #define ID     "0123456789abcdef"
@@ -23,29 +23,6 @@
 #define MINIMAL                                                                                    \
   "[session]\nversion=1\nid=" ID "\nphase=starting\nuri=qemu:///system\ndomain=web01\nuuid=" UUID  \
   "\n"
-
-typedef struct {
-  char *path;
-  VarveStateDir *dir;
-} Fixture;
-
-static void
-set_up (Fixture *f, gconstpointer data)
-{
-  g_autoptr (GError) error = NULL;
-
-  f->path = g_dir_make_tmp ("varve-record-XXXXXX", NULL);
-  f->dir = varve_state_dir_open (f->path, &error);
-  g_assert_no_error (error);
-}
-
-static void
-tear_down (Fixture *f, gconstpointer data)
-{
-  varve_state_dir_free (f->dir);
-  g_assert_true (varve_remove_tree (f->path, NULL));
-  g_free (f->path);
-}
 
 static VarveRecord *
 small_record (const char *id, int64_t started)

@@ -19,6 +19,7 @@ typedef struct {
   char *path;    /* published */
   int listening; /* where the played server takes connections */
   VarveRelay *relay;
+  size_t memory;
 
   GMutex mutex;
   bool sound;      /* what the proof says */
@@ -98,6 +99,7 @@ start_relay (Fixture *f, VarveRelayProofFunc func)
   VarveRelayOptions options = {
     .listener = varve_listener_unix (f->path, 0600, NULL, &error),
     .server = f->server.socket,
+    .memory = f->memory,
     .proof = func,
     .interrupt = func ? interrupt : NULL,
     .proof_data = f,
@@ -166,7 +168,7 @@ read_exactly (int fd, const char *expected)
   g_assert_cmpstr (buffer, ==, expected);
 }
 
-/* Until it would have to wait for more than @timeout_ms; gives what was taken. */
+/* Until it would have to wait for more than @timeout_ms, or nobody listens; gives what was taken. */
 static size_t
 flood (int fd, int timeout_ms)
 {
@@ -180,6 +182,8 @@ flood (int fd, int timeout_ms)
     if (poll (&p, 1, timeout_ms) == 0)
       return sum;
     sent = send (fd, buffer, sizeof buffer, MSG_NOSIGNAL | MSG_DONTWAIT);
+    if (sent < 0 && errno == EPIPE)
+      return sum;
     g_assert_true (sent > 0 || errno == EAGAIN);
     sum += sent > 0 ? (size_t)sent : 0;
   }
@@ -269,6 +273,28 @@ test_hung_reader (Fixture *f, gconstpointer data)
   close (server);
   close (other);
   close (other_server);
+}
+
+/* Readers that hang share what there is for them: many are no worse than one. */
+static void
+test_hung_readers (Fixture *f, gconstpointer data)
+{
+  int readers[4], servers[4];
+
+  f->memory = 8 << 20;
+  play_server (f);
+  start_relay (f, NULL);
+  for (int i = 0; i < 4; i++)
+    connect_both (f, &readers[i], &servers[i]);
+  for (int i = 0; i < 4; i++)
+    g_assert_cmpuint (flood (servers[i], 100), <=, 4 << 20);
+  for (int i = 0; i < 500 && varve_relay_readers (f->relay) > 0; i++)
+    g_usleep (10000);
+  g_assert_cmpuint (varve_relay_readers (f->relay), ==, 0);
+  for (int i = 0; i < 4; i++) {
+    close (readers[i]);
+    close (servers[i]);
+  }
 }
 
 /* The server can say all that it has to say, and learns by a plain end that nobody asks any more. */
@@ -473,6 +499,7 @@ main (int argc, char **argv)
   g_test_add ("/relay/both-ways", Fixture, NULL, set_up, test_both_ways, tear_down);
   g_test_add ("/relay/half-closed", Fixture, NULL, set_up, test_half_closed, tear_down);
   g_test_add ("/relay/hung-reader", Fixture, NULL, set_up, test_hung_reader, tear_down);
+  g_test_add ("/relay/hung-readers", Fixture, NULL, set_up, test_hung_readers, tear_down);
   g_test_add ("/relay/killed-reader", Fixture, NULL, set_up, test_killed_reader, tear_down);
   g_test_add ("/relay/no-server", Fixture, NULL, set_up, test_no_server, tear_down);
   g_test_add ("/relay/broken", Fixture, NULL, set_up, test_broken, tear_down);

@@ -6,6 +6,8 @@
 
 #include "session/session.h"
 
+#include <stdio.h>
+
 #include "util/durable.h"
 #include "util/error.h"
 #include "virt/fake/fake.h"
@@ -19,6 +21,7 @@ typedef struct {
   VarveStateDir *dir;
   VarveDomain *domain;
   VarveStart *start;
+  bool without_store;
 } Fixture;
 
 static void
@@ -59,7 +62,7 @@ make_record (Fixture *f)
   record->uuid = g_strdup (f->domain->uuid);
   record->owner = g_strdup ("nightly-1f0c77ab");
   record->backup = g_strdup (BACKUP);
-  record->store = g_strdup ("images:/nowhere");
+  record->store = f->without_store ? NULL : g_strdup ("images:/nowhere");
   record->started = 1;
   return record;
 }
@@ -114,6 +117,31 @@ test_kept (Fixture *f, gconstpointer data)
   g_assert_true (varve_session_keep (session, &error));
   g_assert_true (varve_session_end (session, &error));
   g_assert_false (was_called (f, "checkpoint_remove " CHECKPOINT));
+  assert_clean (f);
+}
+
+/* What could not be written down is not so: whoever is told of a failure has no checkpoint. */
+static void
+test_keep_fails (Fixture *f, gconstpointer data)
+{
+  g_autoptr (GError) error = NULL;
+  g_autofree char *sessions = g_build_filename (f->root, "sessions", NULL);
+  g_autofree char *away = g_build_filename (f->root, "away", NULL);
+  VarveQuiesce none = { 0 };
+  bool frozen;
+  VarveSession *session;
+
+  f->without_store = true;
+  session = begin (f, &none, &frozen, NULL, &error);
+  g_assert_no_error (error);
+  g_assert_true (varve_session_close (session, &error));
+  g_assert_cmpint (rename (sessions, away), ==, 0);
+  g_assert_false (varve_session_keep (session, &error));
+  g_assert_nonnull (error);
+  g_clear_error (&error);
+  g_assert_cmpint (rename (away, sessions), ==, 0);
+  g_assert_true (varve_session_end (session, &error));
+  g_assert_true (was_called (f, "checkpoint_remove " CHECKPOINT));
   assert_clean (f);
 }
 
@@ -403,6 +431,7 @@ main (int argc, char **argv)
 {
   g_test_init (&argc, &argv, NULL);
   ADD ("/session/kept", NULL, test_kept);
+  ADD ("/session/keep-fails", NULL, test_keep_fails);
   ADD ("/session/dropped", NULL, test_dropped);
   ADD ("/session/start-fails", NULL, test_start_fails);
   ADD ("/session/quiesce", NULL, test_quiesce);

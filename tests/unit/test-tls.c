@@ -170,6 +170,42 @@ test_rubbish (Fixture *f, gconstpointer kind)
   g_assert_true (is_let_in (f, kind, "x509-client"));
 }
 
+static gpointer
+die_greeting (gpointer data)
+{
+  int *listening = data;
+  int fd = accept (*listening, NULL, NULL);
+  char heard[64];
+
+  g_assert_cmpint (fd, >=, 0);
+  g_assert_cmpint (write (fd, "NBDMAGICIH", 10), ==, 10);
+  g_assert_cmpint (shutdown (fd, SHUT_WR), ==, 0);
+  /* Else what it said would be lost with it. */
+  while (read (fd, heard, sizeof heard) > 0)
+    continue;
+  close (fd);
+  return NULL;
+}
+
+/* A server that dies in the middle of its greeting, which is held back: the reader does not wait for the rest. */
+static void
+test_half_greeting (Fixture *f, gconstpointer kind)
+{
+  struct sockaddr_un address = { .sun_family = AF_UNIX };
+  int listening = socket (AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  GThread *thread;
+
+  /* In nbdkit's place. */
+  g_assert_cmpint (unlink (f->server.socket), ==, 0);
+  g_strlcpy (address.sun_path, f->server.socket, sizeof address.sun_path);
+  g_assert_cmpint (bind (listening, (struct sockaddr *)&address, sizeof address), ==, 0);
+  g_assert_cmpint (listen (listening, 1), ==, 0);
+  thread = g_thread_new ("server", die_greeting, &listening);
+  g_assert_false (is_let_in (f, kind, "x509-client"));
+  g_thread_join (thread);
+  close (listening);
+}
+
 static void
 refuse (const char *path, const char *says)
 {
@@ -195,7 +231,8 @@ test_load (void)
   refuse (both, "both keys.psk and ca-cert.pem");
   g_free (run_command ("cp -r %s/x509 %s", credentials, bad));
   g_free (run_command ("cp %s/other-key.pem %s/server-key.pem", credentials, bad));
-  refuse (bad, "server-cert.pem");
+  refuse (bad, "belong together");
+  refuse ("/nowhere", "in the directory '/nowhere'");
 }
 
 static void
@@ -227,6 +264,7 @@ main (int argc, char **argv)
   g_test_add ("/tls/psk", Fixture, "psk", set_up, test_psk, tear_down);
   g_test_add ("/tls/data-x509", Fixture, "x509", set_up, test_data, tear_down);
   g_test_add ("/tls/data-psk", Fixture, "psk", set_up, test_data, tear_down);
+  g_test_add ("/tls/half-greeting", Fixture, "x509", set_up, test_half_greeting, tear_down);
   g_test_add ("/tls/silent", Fixture, "x509", set_up, test_silent, tear_down);
   g_test_add ("/tls/rubbish", Fixture, "x509", set_up, test_rubbish, tear_down);
   status = g_test_run ();

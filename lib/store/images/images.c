@@ -350,13 +350,19 @@ varve_images_store_open (const char *directory, bool create, GError **error)
   g_autoptr (VarveStoreImpl) impl = &store->impl;
   g_autofree char *path = NULL;
   g_autofree char *data = NULL;
+  struct stat st;
   size_t length;
 
   impl->ops = &images_ops;
   store->root = g_canonicalize_filename (directory, NULL);
   impl->uri = g_strconcat ("images:", store->root, NULL);
   path = g_build_filename (store->root, STORE_FILE, NULL);
-  if (!g_file_test (path, G_FILE_TEST_EXISTS)) {
+  if (stat (path, &st) < 0) {
+    if (errno != ENOENT && errno != ENOTDIR) {
+      varve_throw_errno (error, VARVE_ERROR_STORE_UNREACHABLE, errno,
+                         "The store '%s' cannot be opened", store->root);
+      return NULL;
+    }
     if (!create) {
       varve_throw (error, VARVE_ERROR_NOT_FOUND,
                    "There is no varve store in '%s'. The first backup to it makes one.",

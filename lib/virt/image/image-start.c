@@ -69,13 +69,8 @@ check_start (VarveImageDomain *domain, const VarveStart *start, GCancellable *ca
 {
   g_autoptr (VarveStartReport) report = NULL;
 
-  if (!varve_image_domain_check (&domain->base, start, &report, cancellable, error))
-    return false;
-  if (report->refusals->len == 0)
-    return true;
-  g_ptr_array_add (report->refusals, NULL);
-  g_autofree char *all = g_strjoinv (" ", (char **)report->refusals->pdata);
-  return varve_throw (error, VARVE_ERROR_REFUSED, "%s", all);
+  return varve_image_domain_check (&domain->base, start, &report, cancellable, error) &&
+         varve_start_report_allows (report, error);
 }
 
 static void

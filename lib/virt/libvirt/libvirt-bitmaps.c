@@ -14,6 +14,8 @@
 
 #include <string.h>
 
+#include "qemu/bitmap-directory.h"
+
 #define OWN_PREFIX "varve."
 
 static void
@@ -191,7 +193,7 @@ look_into_header (VarveLibvirtDomain *self, const VarveLibvirtDisk *disk, GPtrAr
                   GPtrArray *bitmaps, GCancellable *cancellable)
 {
   g_autoptr (VarveImage) image = varve_image_new (disk->path, disk->format, NULL);
-  g_autoptr (VarveImageInfo) info = varve_image_info (image, true, cancellable, NULL);
+  g_autoptr (VarveImageInfo) info = varve_image_bitmaps (image, cancellable, NULL);
 
   if (!info)
     return;

@@ -13,6 +13,7 @@
 
 #include "virt/libvirt/libvirt-private.h"
 
+#include "qemu/bitmap-directory.h"
 #include "util/failpoint.h"
 
 #define NO_BITMAP "not found in backing chain"
@@ -135,7 +136,7 @@ has_bitmap (VarveLibvirtDomain *self, const char *name, const VarveLibvirtDisk *
             GCancellable *cancellable)
 {
   g_autoptr (VarveImage) image = varve_image_new (disk->path, disk->format, NULL);
-  g_autoptr (VarveImageInfo) info = varve_image_info (image, true, cancellable, NULL);
+  g_autoptr (VarveImageInfo) info = varve_image_bitmaps (image, cancellable, NULL);
   g_autoptr (GPtrArray) disks = g_ptr_array_new ();
 
   for (guint i = 0; info && i < info->bitmaps->len; i++) {

@@ -58,11 +58,15 @@ open_connection (const char *uri, GError **error)
 {
   virConnectPtr connection = virConnectOpen (uri);
 
-  if (!connection)
-    varve_libvirt_throw (error, "Cannot connect to libvirt at '%s'", uri);
-  else
+  if (connection) {
     virConnSetErrorFunc (connection, NULL, ignore_error);
-  return connection;
+    return connection;
+  }
+  varve_libvirt_throw (error, "Cannot connect to libvirt at '%s'", uri);
+  /* Whatever was in the way. */
+  if (error && varve_error_matches (*error, VARVE_ERROR_HYPERVISOR))
+    (*error)->code = VARVE_ERROR_SOURCE_UNREACHABLE;
+  return NULL;
 }
 
 static virDomainPtr
@@ -73,7 +77,8 @@ lookup (virConnectPtr connection, const char *name, GError **error)
   if (!domain && varve_libvirt_error_code () == VIR_ERR_NO_DOMAIN && g_uuid_string_is_valid (name))
     domain = virDomainLookupByUUIDString (connection, name);
   if (!domain)
-    varve_libvirt_throw (error, "Cannot find domain '%s'", name);
+    varve_libvirt_throw (
+        error, "Cannot find domain '%s' ('virsh list --all' shows which there are)", name);
   return domain;
 }
 

@@ -7,6 +7,8 @@
 
 #include "virt/libvirt/libvirt-private.h"
 
+#include "qemu/bitmap-directory.h"
+
 static VarveDisk *
 disk_new (const VarveLibvirtDisk *known)
 {
@@ -47,7 +49,7 @@ fill_persistence (const VarveLibvirtDomain *self, VarveDisk *disk, GCancellable 
   if (!disk->path || !self->base.local)
     return;
   image = varve_image_new (disk->path, disk->format, NULL);
-  info = varve_image_info (image, true, cancellable, NULL);
+  info = varve_image_bitmaps (image, cancellable, NULL);
   if (info && !info->can_persist) {
     disk->can_persist = false;
     disk->why_not_persist =

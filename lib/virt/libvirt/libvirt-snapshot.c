@@ -17,8 +17,10 @@
 #include "util/durable.h"
 #include "util/failpoint.h"
 
-#define END_POLL_US    (50 * 1000)
-#define END_TIMEOUT_US (30 * G_USEC_PER_SEC)
+/* A job ends within milliseconds, or when the guest's disk lets it. */
+#define END_POLL_MIN_US (2 * 1000)
+#define END_POLL_US     (50 * 1000)
+#define END_TIMEOUT_US  (30 * G_USEC_PER_SEC)
 /* Behind it the guard still keeps its bound of 5 s. */
 #define START_TIMEOUT_US (3 * G_USEC_PER_SEC)
 /* Between an abort and the end of the exports libvirt still lists the job; a second look behind
@@ -270,6 +272,7 @@ wait_until_gone (VarveLibvirtDomain *self, const VarveStart *start, GCancellable
                  GError **error)
 {
   gint64 deadline = g_get_monotonic_time () + END_TIMEOUT_US;
+  gulong pause = END_POLL_MIN_US;
   bool ours;
 
   for (;;) {
@@ -289,7 +292,8 @@ wait_until_gone (VarveLibvirtDomain *self, const VarveStart *start, GCancellable
                           "there. See 'virsh domjobinfo %s', then run 'varve recover'.",
                           self->base.name, (unsigned)(END_TIMEOUT_US / G_USEC_PER_SEC),
                           self->base.name);
-    g_usleep (END_POLL_US);
+    g_usleep (pause);
+    pause = MIN (pause * 2, END_POLL_US);
   }
 }
 

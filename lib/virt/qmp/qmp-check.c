@@ -18,8 +18,6 @@
 
 #include <unistd.h>
 
-#include "util/error.h"
-
 /* The first series whose NBD server survives a client of an iothread's disk going away. No schema
  * shows it: this is the one comparison of versions. */
 #define IOTHREAD_SAFE_VERSION 90000u
@@ -281,11 +279,5 @@ varve_qmp_prepare (VarveQmpDomain *domain, const VarveStart *start, VarveQmpStra
   g_autoptr (VarveStartReport) report =
       examine (domain, start, out_strategy, out_disks, cancellable, error);
 
-  if (!report)
-    return false;
-  if (report->refusals->len == 0)
-    return true;
-  g_ptr_array_add (report->refusals, NULL);
-  g_autofree char *all = g_strjoinv (" ", (char **)report->refusals->pdata);
-  return varve_throw (error, VARVE_ERROR_REFUSED, "%s", all);
+  return report && varve_start_report_allows (report, error);
 }

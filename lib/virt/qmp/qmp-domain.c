@@ -151,15 +151,7 @@ JsonArray *
 varve_qmp_list (VarveQmpDomain *domain, const char *command, GCancellable *cancellable,
                 GError **error)
 {
-  g_autoptr (JsonNode) reply = varve_qmp_execute (domain->qmp, command, NULL, cancellable, error);
-
-  if (!reply)
-    return NULL;
-  if (JSON_NODE_HOLDS_ARRAY (reply))
-    return json_array_ref (json_node_get_array (reply));
-  varve_throw (error, VARVE_ERROR_HYPERVISOR, "QEMU answered %s with something that is no array.",
-               command);
-  return NULL;
+  return varve_qmp_execute_list (domain->qmp, command, NULL, cancellable, error);
 }
 
 static bool

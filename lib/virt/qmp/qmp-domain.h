@@ -6,17 +6,18 @@
  * Everything that a start makes in QEMU carries the session's id and the disk's place in the start,
  * so that whoever ends it finds it by asking QEMU alone:
  *
- *   varve-SESSION-s-N  node    scratch, a qcow2 of the disk's size
+ *   varve-SESSION-s-N  node    scratch, of the disk's size: raw for varve, qcow2 for foreign readers
  *   varve-SESSION-c-N  node    copy-before-write filter (a job's own, or put below the device by us)
  *   varve-SESSION-a-N  node    snapshot-access on the filter
  *   varve-SESSION-j-N  job     in the job strategies, and of a push
  *   varve-SESSION-e-N  export  snapshot-access: the frozen view, or the witness (qmp-export.c)
  *   varve-SESSION-d-N  export  the scratch image: the witness, or the frozen view
  *   varve-SESSION-p-N  node    target of a push
- *   varve-SESSION-w-N  job     that writes the target from the frozen view
+ *   varve-SESSION-b-N  job     that writes the target from the frozen view
  *   varve-SESSION-m-N  bitmap  on the snapshot-access node: what such a job copies
  *   varve-SESSION-t-N  bitmap  disabled, on the disk's own node: what changed, frozen. Made for a full
  *                              backup, too: it tells which node is to go back below the device
+ *   varve-SESSION-w-N  bitmap  on scratch, where that is raw: what has been copied to it (the witness)
  *
  * A node's name has at most 31 bytes, which leaves three digits to N.
  */
@@ -61,6 +62,10 @@ typedef enum {
   VARVE_QMP_JOB,        /* blockdev-backup that knows no policy */
   VARVE_QMP_PUSH,       /* blockdev-backup to the target itself */
 } VarveQmpStrategy;
+
+/* Unit of copying before a write, into scratch of any form. A TRIM of anything but whole ones makes QEMU older than 9.1
+ * abort. */
+#define VARVE_QMP_COPY_UNIT (64u << 10)
 
 /* The socket of QEMU's NBD server for a start. (transfer full) */
 char *varve_qmp_socket (const VarveStart *start);
@@ -110,8 +115,8 @@ bool varve_qmp_prepare (VarveQmpDomain *domain, const VarveStart *start,
                         GCancellable *cancellable, GError **error);
 
 /* Makes a scratch image that QEMU can open and nobody else can read. */
-bool varve_qmp_scratch_create (VarveQmpDomain *domain, const char *path, uint64_t size,
-                               GCancellable *cancellable, GError **error);
+bool varve_qmp_scratch_create (VarveQmpDomain *domain, const char *path, const char *format,
+                               uint64_t size, GCancellable *cancellable, GError **error);
 /* Whether QEMU's user may do with our files what we may. */
 bool varve_qmp_can_read_ours (const VarveQmpDomain *domain);
 /* Gives a file or directory of ours to QEMU's user, where that is another. */

@@ -6,9 +6,10 @@
  *
  *   guest resumed (if our start left it standing)
  *   ─▶ exports of the frozen views deleted, and seen gone
- *   ─▶ jobs that write from them ─▶ snapshot-access nodes ─▶ jobs cancelled, with them their filters
+ *   ─▶ jobs that write from them ─▶ snapshot-access nodes ─▶ scratch images flushed
+ *   ─▶ jobs cancelled, with them their filters
  *   ─▶ devices put back on their disks: the guest is clear of it all
- *   ─▶ scratch images flushed ─▶ their exports ─▶ filters, scratch nodes, targets of a push
+ *   ─▶ scratch images flushed again ─▶ their exports ─▶ filters, scratch nodes, targets of a push
  *   ─▶ frozen bitmaps ─▶ NBD server ─▶ files
  *
  * The exports go first and from QEMU's side: a reader gets an error from then on, and a server that
@@ -386,8 +387,9 @@ end_in_qemu (VarveQmpDomain *domain, const VarveStart *start, GCancellable *canc
   return end_exports (domain, start, 'e', 0, cancellable, error) &&
          end_exports (domain, start, 'd', 'a', cancellable, error) &&
          varve_failpoint ("qmp-end-exports", error) &&
-         end_jobs (domain, start, 'w', cancellable, error) &&
+         end_jobs (domain, start, 'b', cancellable, error) &&
          delete_nodes (domain, start, 'a', cancellable, error) &&
+         varve_qmp_settle (domain, start, cancellable, error) &&
          end_jobs (domain, start, 'j', cancellable, error) &&
          put_drives_back (domain, start, cancellable, error) &&
          varve_failpoint ("qmp-end-switched", error) &&

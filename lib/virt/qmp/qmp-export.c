@@ -5,7 +5,7 @@
  * QEMU at hand (7.2.22), so each has a witness beside it:
  *
  *   for varve          view     snapshot-access on the filter
- *                      witness  the scratch image: what it holds has been copied (block/fleece.h)
+ *                      witness  a bitmap of the writes to scratch: what has been copied (block/fleece.h)
  *   for other readers  view     the scratch image, as an overlay of the disk (start->foreign_readers)
  *                      witness  snapshot-access on the filter
  *
@@ -25,10 +25,6 @@
 
 #include "util/error.h"
 
-/* Unit of copying before a write, with scratch images of 64 KiB clusters. A TRIM of anything but whole ones makes
- * QEMU older than 9.1 abort. */
-#define TRIM_UNIT (64u << 10)
-
 static bool
 add_access (VarveQmpDomain *domain, const VarveStart *start, guint index, GCancellable *cancellable,
             GError **error)
@@ -44,18 +40,23 @@ add_access (VarveQmpDomain *domain, const VarveStart *start, guint index, GCance
 }
 
 static void
+add_map (JsonObject *arguments, const char *node, const char *bitmap)
+{
+  JsonArray *bitmaps = json_array_new ();
+
+  json_array_add_object_element (bitmaps, varve_qmp_args ("{'node':%s,'name':%s}", node, bitmap));
+  json_object_set_array_member (arguments, "bitmaps", bitmaps);
+}
+
+static void
 add_frozen_map (JsonObject *arguments, const VarveStart *start, guint index, const char *node)
 {
   const VarveStartDisk *disk = g_ptr_array_index (start->disks, index);
   g_autofree char *frozen = varve_qmp_name (start->session, 't', index);
-  JsonArray *bitmaps;
 
   /* A push has a map of its own, merged from this one. */
-  if (!disk->since || start->push)
-    return;
-  bitmaps = json_array_new ();
-  json_array_add_object_element (bitmaps, varve_qmp_args ("{'node':%s,'name':%s}", node, frozen));
-  json_object_set_array_member (arguments, "bitmaps", bitmaps);
+  if (disk->since && !start->push)
+    add_map (arguments, node, frozen);
 }
 
 /* The view has the disk's name and the frozen map of what changed, the witness the name of its node. For varve it is
@@ -76,6 +77,7 @@ export_access (VarveQmpDomain *domain, const VarveStart *start, guint index, con
   return varve_qmp_run (domain->qmp, "block-export-add", arguments, cancellable, error);
 }
 
+/* QEMU gives the map of what is still written only with an export that may be written to. */
 static bool
 export_scratch (VarveQmpDomain *domain, const VarveStart *start, guint index, const char *node,
                 GCancellable *cancellable, GError **error)
@@ -83,14 +85,15 @@ export_scratch (VarveQmpDomain *domain, const VarveStart *start, guint index, co
   const VarveStartDisk *disk = g_ptr_array_index (start->disks, index);
   g_autofree char *export = varve_qmp_name (start->session, 'd', index);
   g_autofree char *scratch = varve_qmp_name (start->session, 's', index);
-  JsonObject *arguments =
-      varve_qmp_args ("{'type':'nbd','id':%s,'node-name':%s,'name':%s,'allocation-depth':%b,"
-                      "'writable':%b}",
-                      export, scratch, start->foreign_readers ? disk->disk : scratch,
-                      !start->foreign_readers, start->foreign_readers && start->allow_trim);
+  g_autofree char *witness = varve_qmp_name (start->session, 'w', index);
+  JsonObject *arguments = varve_qmp_args (
+      "{'type':'nbd','id':%s,'node-name':%s,'name':%s,'writable':%b}", export, scratch,
+      start->foreign_readers ? disk->disk : scratch, !start->foreign_readers || start->allow_trim);
 
   if (start->foreign_readers)
     add_frozen_map (arguments, start, index, node);
+  else
+    add_map (arguments, scratch, witness);
   return varve_qmp_run (domain->qmp, "block-export-add", arguments, cancellable, error);
 }
 
@@ -130,6 +133,7 @@ fill_witness (VarveEndpoint *out, const VarveStart *start, unsigned index)
 {
   g_autofree char *witness =
       varve_qmp_name (start->session, start->foreign_readers ? 'a' : 's', index);
+  g_autofree char *copied = varve_qmp_name (start->session, 'w', index);
   char *uri = uri_of (witness, out->socket);
 
   out->contexts_may_share = start->foreign_readers;
@@ -137,9 +141,9 @@ fill_witness (VarveEndpoint *out, const VarveStart *start, unsigned index)
     out->proof_uri = uri;
     return;
   }
-  out->trim_unit = TRIM_UNIT;
+  out->trim_unit = VARVE_QMP_COPY_UNIT;
   out->copied_uri = uri;
-  out->copied_context = g_strdup ("qemu:allocation-depth");
+  out->copied_context = g_strconcat ("qemu:dirty-bitmap:", copied, NULL);
 }
 
 bool

@@ -6,7 +6,7 @@
 
 #include "virt/inventory.h"
 
-/* One of "scaejtdpwm". (transfer full) */
+/* One of "scaejtdpwbm". (transfer full) */
 char *varve_qmp_name (const char *session, char kind, unsigned index);
 /* The place in the start of an object of that kind and session, or -1. */
 int varve_qmp_name_index (const char *name, const char *session, char kind);

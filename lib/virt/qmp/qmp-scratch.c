@@ -31,10 +31,10 @@ varve_qmp_hand_over (VarveQmpDomain *domain, const char *path, GError **error)
 }
 
 bool
-varve_qmp_scratch_create (VarveQmpDomain *domain, const char *path, uint64_t size,
-                          GCancellable *cancellable, GError **error)
+varve_qmp_scratch_create (VarveQmpDomain *domain, const char *path, const char *format,
+                          uint64_t size, GCancellable *cancellable, GError **error)
 {
-  g_autoptr (VarveImage) image = varve_image_new (path, "qcow2", NULL);
+  g_autoptr (VarveImage) image = varve_image_new (path, format, NULL);
 
   return varve_image_create (image, size, NULL, NULL, cancellable, error) &&
          varve_qmp_hand_over (domain, path, error);

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Copyright the varve authors */
 
-/* What QEMU has not written to a scratch image yet (tables of the qcow2) it writes when the node is
- * deleted, and it does that in its main loop: on slow storage the guest would stand still for as long.
- * So the node is flushed first, through its NBD export, which QEMU does beside all else. The file is
- * opened without flushes to the disk (no-flush), so that nothing waits for a sync that scratch has no
- * use for. */
+/* A scratch image with tables of its own (a qcow2) is written in several steps, and what QEMU keeps of the tables it
+ * writes when the node is deleted, in its main loop: on slow storage the guest would stand still for as long. The
+ * same holds while a device is taken off a filter that still waits for scratch. So the image is flushed before both,
+ * through its NBD export, which QEMU does beside all else. The file is opened without flushes to the disk (no-flush),
+ * so that nothing waits for a sync that scratch has no use for. */
 #include "config.h"
 #include "virt/qmp/qmp-domain.h"
 

@@ -76,32 +76,51 @@ check_scratch (const Starting *starting, GError **error)
   return true;
 }
 
-/* An overlay of the disk, where foreign readers get it as it is (see qmp-export.c). No-flush, as nobody needs it
- * behind a crash; and for the same reason lazy reference counts: copying and giving back would else make each
- * other wait until tables are written, and the guest with them. */
+static const char *
+scratch_format (const Starting *starting)
+{
+  return starting->start->foreign_readers ? "qcow2" : "raw";
+}
+
+/* For foreign readers an overlay of the disk (qmp-export.c); for varve a plain sparse file, into which each copy is one
+ * write: tables to be written beside it would make the guest wait for slow storage several times over. No-flush, as
+ * nobody needs it behind a crash. */
 static JsonObject *
 scratch_node (const Starting *starting, guint i)
 {
   g_autofree char *node = name_at (starting, 's', i);
-  JsonObject *arguments = varve_qmp_args ("{'driver':'qcow2','node-name':%s,'discard':'unmap',"
-                                          "'lazy-refcounts':true,'cache':{'no-flush':true},"
-                                          "'file':{'driver':'file','filename':%s,'discard':'unmap',"
-                                          "'cache':{'no-flush':true}}}",
-                                          node, wanted_at (starting, i)->scratch);
+  JsonObject *arguments = varve_qmp_args (
+      "{'driver':%s,'node-name':%s,'discard':'unmap','cache':{'no-flush':true},"
+      "'file':{'driver':'file','filename':%s,'discard':'unmap','cache':{'no-flush':true}}}",
+      scratch_format (starting), node, wanted_at (starting, i)->scratch);
 
   if (starting->start->foreign_readers)
     json_object_set_string_member (arguments, "backing", disk_at (starting, i)->node);
   return arguments;
 }
 
+/* What has been copied to scratch: a plain file does not tell that from what has not. */
+static bool
+add_witness (const Starting *starting, guint i, GCancellable *cancellable, GError **error)
+{
+  g_autofree char *node = name_at (starting, 's', i);
+  g_autofree char *witness = name_at (starting, 'w', i);
+
+  return starting->start->foreign_readers ||
+         run (starting, "block-dirty-bitmap-add",
+              varve_qmp_args ("{'node':%s,'name':%s,'persistent':false,'granularity':%u}", node,
+                              witness, VARVE_QMP_COPY_UNIT),
+              cancellable, error);
+}
+
 static bool
 add_scratch (const Starting *starting, guint i, GCancellable *cancellable, GError **error)
 {
-  const VarveStartDisk *wanted = wanted_at (starting, i);
-
-  return varve_qmp_scratch_create (starting->domain, wanted->scratch,
-                                   disk_at (starting, i)->disk->size, cancellable, error) &&
-         run (starting, "blockdev-add", scratch_node (starting, i), cancellable, error);
+  return varve_qmp_scratch_create (starting->domain, wanted_at (starting, i)->scratch,
+                                   scratch_format (starting), disk_at (starting, i)->disk->size,
+                                   cancellable, error) &&
+         run (starting, "blockdev-add", scratch_node (starting, i), cancellable, error) &&
+         add_witness (starting, i, cancellable, error);
 }
 
 static bool
