@@ -235,6 +235,18 @@ backup_round ()
   done
 }
 
+# finish [push]: keeps the results where that is wanted, and tells them.
+finish ()
+{
+  if [ -n "${BENCH_KEEP:-}" ]; then
+    cp "$results" "$BENCH_KEEP"
+  fi
+  # A limit that was missed is a result, and wants no logs.
+  trap - ERR
+  show_logs () { :; }
+  "$srcdir/tests/bench/report.py" "$results" "$@"
+}
+
 echo "in $tmp, $ROUNDS rounds, $(nproc) processors, $(varve --version)"
 mkdir "$store"
 if [ -n "${BENCH_ONLY_LATENCY:-}" ]; then
@@ -244,7 +256,7 @@ fi
 make_source
 if [ -n "${BENCH_ONLY_PUSH:-}" ]; then
   bench_push
-  "$srcdir/tests/bench/report.py" "$results" push
+  finish push
   exit 0
 fi
 if [ -z "${BENCH_ONLY_BACKUPS:-}" ]; then
@@ -272,10 +284,4 @@ if [ -z "${BENCH_ONLY_BACKUPS:-}" ]; then
 fi
 rm -rf "$store" "$peer"
 bench_push
-if [ -n "${BENCH_KEEP:-}" ]; then
-  cp "$results" "$BENCH_KEEP"
-fi
-# A limit that was missed is a result, and wants no logs.
-trap - ERR
-show_logs () { :; }
-"$srcdir/tests/bench/report.py" "$results"
+finish

@@ -25,9 +25,8 @@ elif [ "$1" = push ]; then
   least=16
   start_qemu --guest 'numbers vda vdb delay=1000' "${disk_files[@]}"
 elif [ "$1" = fleece ]; then
-  points=$(echo session-started push-opened qmp-start-exported push-tick push-ready qmp-end-{exports,switched,nodes}
-    echo session-closed run-committed)
-  least=10
+  points=$(echo push-opened qmp-start-exported push-tick qmp-end-{exports,switched} session-closed)
+  least=6
   start_qemu --guest 'numbers vda vdb delay=1000' "${disk_files[@]}"
 else
   # Without ids the drives cannot be switched to filters of ours: the backup is a job.

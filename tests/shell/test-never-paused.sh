@@ -14,9 +14,9 @@ requires qemu-storage-daemon
 driver=${1%%-*}
 options=()
 case "$1" in
-*-push) modes=('push --speed 40M' 'push --speed 2M' pull 'push --speed 2M') ;;
-*-fleece) modes=('push --fleece --speed 40M' 'push --fleece --speed 2M' pull 'push --fleece --speed 2M') ;;
-*-iothread) modes=('push --speed 40M' 'auto --speed 2M' push 'push --speed 2M') options=(--iothread) ;;
+*-push) modes=('push --speed 40M' 'push --speed 4M' pull 'push --speed 4M') ;;
+*-fleece) modes=('push --fleece --speed 40M' 'push --fleece --speed 4M' pull 'push --fleece --speed 4M') ;;
+*-iothread) modes=('push --speed 40M' 'auto --speed 4M' push 'push --speed 4M') options=(--iothread) ;;
 *) modes=(pull pull pull pull) ;;
 esac
 disk_files=(vda="$tmp/a.qcow2" vdb="$tmp/b.qcow2")

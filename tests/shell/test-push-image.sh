@@ -35,7 +35,7 @@ assert_contains "$tmp/backup.log" 'snapshot taken \(image-push\)'
 assert_decision vda full 'first backup'
 assert_decision vdb full 'first backup'
 
-for mode in push push pull push pull; do
+for mode in push pull push; do
   last=$last_backup
   change a -c "write -P $((proof_count + 3)) 5M 100k" -c 'discard 10M 4M' -c 'write -P 5 100M 1' -c 'write -z 151M 64k'
   change b -c 'write -z 0 128k' -c "write -P $proof_count 99M 1M"
