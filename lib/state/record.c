@@ -27,6 +27,7 @@ disk_free (gpointer data)
   g_free (disk->name);
   g_free (disk->since);
   g_free (disk->scratch);
+  g_free (disk->target);
   g_free (disk);
 }
 

@@ -59,6 +59,7 @@ full_record (void)
   VarveRecordDisk *vda = varve_record_add_disk (record, "vda");
   vda->since = g_strdup ("some bitmap of another's");
   vda->scratch = g_strdup ("/");
+  vda->target = g_strdup ("/t");
   vda->checkpoint = true;
   varve_record_add_disk (record, "#block123");
   varve_record_add_image (record, "vda", "/images/a;b=c.qcow2", "qcow2", "/etc/key");
@@ -94,11 +95,13 @@ assert_full_record (const VarveRecord *record)
   g_assert_cmpstr (disk->name, ==, "vda");
   g_assert_cmpstr (disk->since, ==, "some bitmap of another's");
   g_assert_cmpstr (disk->scratch, ==, "/");
+  g_assert_cmpstr (disk->target, ==, "/t");
   g_assert_true (disk->checkpoint);
   disk = record->disks->pdata[1];
   g_assert_cmpstr (disk->name, ==, "#block123");
   g_assert_null (disk->since);
   g_assert_null (disk->scratch);
+  g_assert_null (disk->target);
   g_assert_false (disk->checkpoint);
 
   g_assert_cmpuint (record->images->len, ==, 2);
@@ -185,6 +188,7 @@ test_refused (void)
     { MINIMAL "[disk ..]\n", "name of a disk" },
     { MINIMAL "[disk a b]\n", "name of a disk" },
     { MINIMAL "[disk vda]\nscratch=x\n", "'scratch'" },
+    { MINIMAL "[disk vda]\ntarget=x\n", "'target'" },
     { MINIMAL "[disk vda]\nsince=a/b\n", "'since'" },
     { MINIMAL "[disk vda]\ncheckpoint=yes\n", "'checkpoint'" },
     { MINIMAL "[disk vda]\nphase=started\n", "phase" },
