@@ -22,7 +22,7 @@
 static void
 die (const char *path)
 {
-  fprintf (stderr, "disk-digest: %s: %s\n", path, strerror (errno));
+  perror (path);
   exit (1);
 }
 
