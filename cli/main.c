@@ -4,6 +4,7 @@
 #include "config.h"
 
 #include "cli.h"
+#include "libexec/quiet.h"
 #include "libexec/signals.h"
 
 #include <locale.h>
@@ -79,6 +80,7 @@ main (int argc, char **argv)
 
   setlocale (LC_ALL, "");
   g_log_writer_default_set_use_stderr (TRUE);
+  varve_quiet_libvirt ();
   if (argc < 2) {
     print_help (stderr);
     return 2;

@@ -17,6 +17,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "libexec/quiet.h"
 #include "libexec/signals.h"
 #include "run/export-host.h"
 #include "run/export-wire.h"
@@ -119,6 +120,7 @@ main (int argc, char **argv)
     return 2;
   }
   prctl (PR_SET_NAME, "varve-export");
+  varve_quiet_libvirt ();
   /* Neither storage daemon nor guard may keep a caller waiting. */
   fcntl (VARVE_EXPORT_REPORT_FD, F_SETFD, FD_CLOEXEC);
   fcntl (VARVE_EXPORT_DOCUMENT_FD, F_SETFD, FD_CLOEXEC);

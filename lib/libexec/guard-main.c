@@ -19,6 +19,7 @@
 #include <syslog.h>
 #include <unistd.h>
 
+#include "libexec/quiet.h"
 #include "run/recover.h"
 #include "session/guard-wait.h"
 #include "session/guard-wire.h"
@@ -100,6 +101,7 @@ main (int argc, char **argv)
     return 2;
   }
   prctl (PR_SET_NAME, "varve-guard");
+  varve_quiet_libvirt ();
   state = varve_state_dir_open (argv[1], &error);
   if (state == NULL) {
     say ("%s", error->message);

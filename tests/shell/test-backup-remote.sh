@@ -32,8 +32,6 @@ for file in qemu.conf libvirtd.conf; do
 done
 libvirtd_options=--listen
 requires_libvirt
-# The sessions have their guards (start_backup_until).
-guard=
 disk_files=(vda="$tmp/a.qcow2" vdb="$tmp/b.qcow2")
 make_disk "$tmp/a.qcow2" 96M
 make_disk "$tmp/b.qcow2" 32M
@@ -80,7 +78,9 @@ start_backup_until copy-disk
 vendor refused nbd://127.0.0.1:10810/vda
 vendor refused "nbds://127.0.0.1:10810/vda?tls-certificates=$creds/x509-other"
 expect_status 8 varve backup "$domain" --to "images:$store"
-kill -KILL "$backup_pid"
+finish_backup
+# A run that dies there has a guard, which is not stopped with it.
+VARVE_FAILPOINT=copy-disk:kill expect_status 137 varve backup "${backup_args[@]}" --to "images:$store"
 wait_for 10 "the guard to end the session" nothing_is_left_there
 proved_backup
 assert_decision vda incremental 'changed since backup'

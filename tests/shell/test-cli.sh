@@ -74,6 +74,16 @@ varve list --from "images:$store" --json > "$tmp/json" 2> "$tmp/said.log" || sta
 assert_equal "$status" 7 "status of list"
 assert_json "$tmp/json" '[l["event"] for l in lines] == ["backup", "problem", "error"] and lines[2]["exit"] == 7'
 
+# ---- a libvirt that is not there is told of once -----------------------------------------------------
+status=0
+varve backup -c "qemu+unix:///system?socket=$tmp/nowhere" web01 --to "images:$store" > "$tmp/said.log" 2>&1 || status=$?
+assert_contains "$tmp/said.log" '^varve: .*libvirt'
+assert_equal "$(grep -vc '^Backing up' "$tmp/said.log")" 1 "lines about it"
+# Or this varve was built without libvirt.
+if ! grep -q 'built without it' "$tmp/said.log"; then
+  assert_equal "$status" 5 "status of a libvirt that cannot be reached"
+fi
+
 # ---- without rights --------------------------------------------------------------------------------
 touch "$tmp/file"
 refused 6 'something else of that name' backup "${backup_args[@]}" --to "images:$tmp/file"
