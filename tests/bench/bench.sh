@@ -7,9 +7,9 @@
 # varve's domain and for virtnbdbackup's, because the latter refuses a domain that has checkpoints of others.
 #
 # In memory where there is enough of it (/dev/shm, 17 GiB), so that it is the programs that are compared and not the host's
-# disk; BENCH_DIR takes another place. BENCH_KEEP=FILE keeps the raw results, BENCH_ONLY_BACKUPS=1 leaves out the copies
-# and the guest's writes (latency.sh), BENCH_ONLY_LATENCY=1 leaves out all but those, BENCH_ONLY_PUSH=1 all but pushes (push.sh).
-: "${ROUNDS:=7}" "${DISK_SIZE:=6G}" "${FILES_BYTES:=2147483648}"
+# disk; BENCH_DIR takes another place. BENCH_KEEP=FILE keeps the raw results. BENCH_PARTS says what is measured: copies,
+# backups (with incrementals and restores), latency (of the guest's writes, latency.sh), pushes (push.sh).
+: "${ROUNDS:=7}" "${DISK_SIZE:=6G}" "${FILES_BYTES:=2147483648}" "${BENCH_PARTS:=copies backups latency pushes}"
 if [ -z "${BENCH_DIR:-}" ]; then
   BENCH_DIR=/var/tmp
   if [ "$(df --output=avail -BG /dev/shm | tr -dc '0-9')" -ge 17 ] &&
@@ -235,31 +235,9 @@ backup_round ()
   done
 }
 
-# finish [push]: keeps the results where that is wanted, and tells them.
-finish ()
+bench_copies ()
 {
-  if [ -n "${BENCH_KEEP:-}" ]; then
-    cp "$results" "$BENCH_KEEP"
-  fi
-  # A limit that was missed is a result, and wants no logs.
-  trap - ERR
-  show_logs () { :; }
-  "$srcdir/tests/bench/report.py" "$results" "$@"
-}
-
-echo "in $tmp, $ROUNDS rounds, $(nproc) processors, $(varve --version)"
-mkdir "$store"
-if [ -n "${BENCH_ONLY_LATENCY:-}" ]; then
-  bench_latency
-  exit 0
-fi
-make_source
-if [ -n "${BENCH_ONLY_PUSH:-}" ]; then
-  bench_push
-  finish push
-  exit 0
-fi
-if [ -z "${BENCH_ONLY_BACKUPS:-}" ]; then
+  local round
   start_export
   for ((round = 1; round <= ROUNDS; round++)); do
     echo "round $round of copies"
@@ -267,21 +245,37 @@ if [ -z "${BENCH_ONLY_BACKUPS:-}" ]; then
   done
   memory_round
   end_process "$export_pid"
-fi
+}
 
-define_domain ours vda="$tmp/ours.qcow2"
-start_domain
-ours=$domain
-define_domain theirs vda="$tmp/theirs.qcow2"
-start_domain
-theirs=$domain
-for ((round = 1; round <= ROUNDS; round++)); do
-  echo "round $round of backups"
-  backup_round "$round"
-done
-if [ -z "${BENCH_ONLY_BACKUPS:-}" ]; then
-  bench_latency
+bench_backups ()
+{
+  local round
+  define_domain ours vda="$tmp/ours.qcow2"
+  start_domain
+  ours=$domain
+  define_domain theirs vda="$tmp/theirs.qcow2"
+  start_domain
+  theirs=$domain
+  for ((round = 1; round <= ROUNDS; round++)); do
+    echo "round $round of backups"
+    backup_round "$round"
+  done
+  rm -rf "$store" "$peer"
+  mkdir "$store"
+}
+
+echo "in $tmp, $ROUNDS rounds, $(nproc) processors, $(varve --version)"
+mkdir "$store"
+if [ "$BENCH_PARTS" != latency ]; then
+  make_source
 fi
-rm -rf "$store" "$peer"
-bench_push
-finish
+for part in $BENCH_PARTS; do
+  "bench_$part"
+done
+if [ -n "${BENCH_KEEP:-}" ]; then
+  cp "$results" "$BENCH_KEEP"
+fi
+# A limit that was missed is a result, and wants no logs.
+trap - ERR
+show_logs () { :; }
+"$srcdir/tests/bench/report.py" "$results" $BENCH_PARTS
