@@ -19,6 +19,7 @@ typedef struct {
   gint64 begun;  /* monotonic us: of this action, and of the disk that is copied */
   gint64 disk_begun;
   char *disk;
+  char *backup; /* of the action that was done last */
 } CliOutput;
 
 /* A VarveEventFunc; @output is a CliOutput. */
@@ -134,6 +135,7 @@ bool cli_export (Cli *cli, int argc, char **argv, GError **error);
 bool cli_list (Cli *cli, int argc, char **argv, GError **error);
 bool cli_recover (Cli *cli, int argc, char **argv, GError **error);
 bool cli_restore (Cli *cli, int argc, char **argv, GError **error);
+bool cli_revert (Cli *cli, int argc, char **argv, GError **error);
 bool cli_run (Cli *cli, int argc, char **argv, GError **error);
 bool cli_show (Cli *cli, int argc, char **argv, GError **error);
 bool cli_validate (Cli *cli, int argc, char **argv, GError **error);

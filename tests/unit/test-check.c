@@ -380,6 +380,12 @@ dead_session_committed (Fixture *f)
 }
 
 static void
+cut_revert (Fixture *f)
+{
+  add_session (f)->reverting = true;
+}
+
+static void
 empty_record (Fixture *f)
 {
   add_session (f);
@@ -592,6 +598,8 @@ static const Case cases[] = {
     VARVE_REPAIR_RECOVER, "'/state/scratch/a'" },
   { "dead session, backup complete", dead_session_committed, 1, VARVE_CHECK_SESSION_EMPTY, NULL,
     NULL, VARVE_REPAIR_RECOVER, "nothing of it is left" },
+  { "revert that was cut off", cut_revert, 1, VARVE_CHECK_SESSION_DEAD, NULL, NULL,
+    VARVE_REPAIR_RECOVER, "partly as at that backup", "finishes the revert first" },
   { "empty record", empty_record, 1, VARVE_CHECK_SESSION_EMPTY, NULL, NULL, VARVE_REPAIR_RECOVER,
     "nothing of it is left" },
   { "unrecorded session", unrecorded, 1, VARVE_CHECK_SESSION_UNRECORDED, NULL, NULL,
