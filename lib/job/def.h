@@ -47,7 +47,7 @@ typedef struct {
 
 typedef struct {
   char *name; /* disk */
-  char *path;
+  char *path; /* or the URI of an NBD export */
   char *format;
 } VarveRestoreDisk;
 
@@ -59,6 +59,7 @@ typedef struct {
   char *directory;  /* or NULL */
   char *directory_format;
   bool force;
+  bool over;
 } VarveRestoreDef;
 
 typedef struct {

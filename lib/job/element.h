@@ -48,7 +48,11 @@ typedef enum {
   VARVE_JOB_VALUE_HOST,
   VARVE_JOB_VALUE_GROUP,
   VARVE_JOB_VALUE_COMMAND,
+  VARVE_JOB_VALUE_NBD,
 } VarveJobValue;
+
+/* Whether it is meant as the URI of an NBD export. */
+bool varve_job_is_nbd (const char *value);
 
 /* Complains of a @value that is missing, or not of its kind. */
 void varve_job_check_value (const VarveJobChecker *checker, const char *place, VarveJobValue kind,

@@ -373,10 +373,10 @@ VARVE_API void varve_restore_action_set_name (VarveRestoreAction *action, const 
 /**
  * varve_restore_action_add_disk:
  * @name: the disk's name in the backup
- * @path: (type filename): the target
+ * @path: (type filename): the target, or the URI of an NBD export
  * @format: (nullable): "raw" (so also for %NULL) or "qcow2"
  *
- * Restores one disk to a file or block device.
+ * Restores one disk to a file, a block device or an NBD export.
  *
  * Since: 0.1
  */
@@ -404,6 +404,17 @@ VARVE_API void varve_restore_action_set_directory (VarveRestoreAction *action,
  * Since: 0.1
  */
 VARVE_API void varve_restore_action_set_force (VarveRestoreAction *action, gboolean force);
+
+/**
+ * varve_restore_action_set_over:
+ * @over: %TRUE: they are
+ *
+ * Whether existing files, devices and exports are written over in place: they are read, and only what
+ * differs is written. Not together with varve_restore_action_set_force().
+ *
+ * Since: 0.1
+ */
+VARVE_API void varve_restore_action_set_over (VarveRestoreAction *action, gboolean over);
 
 /* --- revert ------------------------------------------------------------------------------------
  */

@@ -38,6 +38,7 @@ refused 2 'format' backup -c image: web01 --image "vda=$tmp/a.qcow2" --to "image
 refused 2 '--from' list
 refused 1 'store' list --from "images:$tmp/nowhere"
 refused 2 'Say where to' restore --from "images:$store" web01@latest
+refused 2 'exclude each other' restore --from "images:$store" web01@latest --to "$tmp/x" --force --over
 refused 2 'exclude each other' revert --from "images:$store" web01 --yes --dry-run
 refused 2 'a store by --from' revert web01
 refused 2 '--to' restore --from "images:$store" web01@latest --disk "vda=$tmp/x" --format qcow2

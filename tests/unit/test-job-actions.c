@@ -262,6 +262,9 @@ test_restore (void)
   varve_restore_action_set_directory (action, "/restore", "qcow2");
   varve_restore_action_set_force (action, TRUE);
   assert_round_trip (job);
+  varve_restore_action_set_over (action, TRUE);
+  assert_refused (job, "one of both");
+  varve_restore_action_set_over (action, FALSE);
 
   g_autofree char *text = varve_job_to_xml (job);
   g_autoptr (VarveJob) again = varve_job_parse (text, strlen (text), "text", NULL);
