@@ -18,6 +18,8 @@ RATIOS = [
     ("full backup", "varve", "virtnbdbackup", "at least", 2.0),
     ("incremental", "varve", "virtnbdbackup", "at least", 3.0),
     ("restore to raw", "varve", "qemu-img convert", "at most", 1.25),
+    ("put back", "varve revert (last)", "varve restore", "at most", 0.15),
+    ("put back", "varve revert (third last)", "varve restore", "at most", 0.15),
 ]
 PSS_LIMIT_MIB = 128
 PSS_GROWTH_MIB = 16
