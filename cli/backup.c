@@ -18,6 +18,9 @@ typedef struct {
   char *credentials;
   char *scratch;
   char *scratch_limit;
+  gboolean no_verify;
+  gboolean fleece;
+  gboolean compress;
 } Options;
 
 static void
@@ -41,7 +44,14 @@ parse (Cli *cli, int *argc, char ***argv, Options *o, GError **error)
 {
   const GOptionEntry entries[] = {
     { "to", 0, 0, G_OPTION_ARG_STRING, &o->store, "where backups are kept: images:DIR", "STORE" },
-    { "mode", 0, 0, G_OPTION_ARG_STRING, &o->mode, "pull (the only one so far)", "MODE" },
+    { "mode", 0, 0, G_OPTION_ARG_STRING, &o->mode,
+      "pull (default), push: QEMU writes the backup itself, or auto", "MODE" },
+    { "no-verify", 0, 0, G_OPTION_ARG_NONE, &o->no_verify, "push: do not read back what QEMU wrote",
+      NULL },
+    { "fleece", 0, 0, G_OPTION_ARG_NONE, &o->fleece,
+      "push: write from a frozen view; the guest waits for scratch, not for the store", NULL },
+    { "compress", 0, 0, G_OPTION_ARG_NONE, &o->compress, "push: have QEMU compress what it writes",
+      NULL },
     { "incremental", 0, 0, G_OPTION_ARG_STRING, &o->incremental,
       "auto (default), never, or a checkpoint", "WHAT" },
     { "speed", 0, 0, G_OPTION_ARG_STRING, &o->speed, "read at most so much a second: 100M",
@@ -103,6 +113,11 @@ fill (VarveBackupAction *action, const Options *o, GError **error)
     return false;
   if (o->source.owner)
     varve_backup_action_set_owner (action, o->source.owner);
+  if (o->mode)
+    varve_backup_action_set_mode (action, o->mode);
+  varve_backup_action_set_verify (action, !o->no_verify);
+  varve_backup_action_set_fleece (action, o->fleece);
+  varve_backup_action_set_compress (action, o->compress);
   if (o->incremental)
     varve_backup_action_set_incremental (action, o->incremental);
   varve_backup_action_set_speed (action, speed);
@@ -122,8 +137,6 @@ cli_backup (Cli *cli, int argc, char **argv, GError **error)
     return false;
   if (argc != 2 || o.store == NULL)
     return cli_usage (error, "Name one domain, and a store by --to images:DIR.");
-  if (o.mode && strcmp (o.mode, "pull") != 0)
-    return cli_usage (error, "There is no mode '%s': 'pull' is the only one so far.", o.mode);
   store = cli_store (o.store);
   job = varve_job_new ("varve");
   action = varve_job_add_backup (job, argv[1], cli_source_uri (&o.source), store);

@@ -21,6 +21,7 @@ add_disk (JsonBuilder *object, const VarveBackupDisk *disk)
   cli_json_number (object, "zeroed", (gint64)disk->zeroed);
   cli_json_string (object, "file", disk->file);
   cli_json_string (object, "format", disk->format);
+  cli_json_string (object, "sums", disk->sums);
   json_builder_end_object (object);
 }
 

@@ -6,6 +6,7 @@
 #include "cli.h"
 
 #include <stdio.h>
+#include <string.h>
 
 typedef struct {
   guint64 read;
@@ -27,7 +28,7 @@ add_up (VarveBackup *backup)
   return sums;
 }
 
-/* "vda incremental, vdb full" (transfer full) */
+/* "vda incremental, vdb full (no sums)" (transfer full) */
 static char *
 describe_disks (VarveBackup *backup)
 {
@@ -37,7 +38,8 @@ describe_disks (VarveBackup *backup)
   for (guint i = 0; i < disks->len; i++) {
     const VarveBackupDisk *disk = g_ptr_array_index (disks, i);
 
-    g_string_append_printf (text, "%s%s %s", i ? ", " : "", disk->name, disk->decision);
+    g_string_append_printf (text, "%s%s %s%s", i ? ", " : "", disk->name, disk->decision,
+                            strcmp (disk->sums, "none") == 0 ? " (no sums)" : "");
   }
   return g_strdup (text->str);
 }

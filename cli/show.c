@@ -5,6 +5,8 @@
 
 #include "cli.h"
 
+#include <string.h>
+
 static void
 show_disk (Cli *cli, const VarveBackupDisk *disk)
 {
@@ -18,6 +20,8 @@ show_disk (Cli *cli, const VarveBackupDisk *disk)
   if (disk->base)
     cli_output_line (&cli->output, "  on %s (%u layers in all)", disk->base, disk->links);
   cli_output_line (&cli->output, "  %s read, %s stored, %s zeros", read, stored, zeroed);
+  if (strcmp (disk->sums, "none") == 0)
+    cli_output_line (&cli->output, "  no sums: its data cannot be verified");
 }
 
 static void

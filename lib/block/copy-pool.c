@@ -18,6 +18,9 @@
 #include "block/copy-work.h"
 #include "util/error.h"
 
+/* So soon a read that waits for its time sees that the limit has changed. */
+#define PACE_LOOK_US (200 * 1000)
+
 typedef struct {
   BlockStep step;
   GArray *sums; /* of BlockSum */
@@ -196,7 +199,8 @@ worker_take (BlockPool *pool)
   return pool_slot (pool, pool->taken++);
 }
 
-/* The speed limit: each read books its share of time, and begins when those before it are over. */
+/* The speed limit: each read books its share of time, and begins when those before it are over. A limit that changes
+ * makes all that was booked void: one read of each worker goes ahead then. */
 static void
 worker_pace (BlockPool *pool, const BlockStep *step)
 {
@@ -208,8 +212,11 @@ worker_pace (BlockPool *pool, const BlockStep *step)
   g_autoptr (GMutexLocker) locker = g_mutex_locker_new (&pool->lock);
   gint64 begin = MAX (g_get_monotonic_time (), pool->next_read);
   pool->next_read = begin + (gint64)(bytes * G_USEC_PER_SEC / speed);
-  while (!pool->stopped && g_get_monotonic_time () < begin)
-    g_cond_wait_until (&pool->paced, &pool->lock, begin);
+  while (!pool->stopped && pool->copy->speed == speed && g_get_monotonic_time () < begin)
+    g_cond_wait_until (&pool->paced, &pool->lock,
+                       MIN (begin, g_get_monotonic_time () + PACE_LOOK_US));
+  if (pool->copy->speed != speed)
+    pool->next_read = 0;
 }
 
 /* Frees the slots of the oldest steps that are done, as far as nobody wants their sums. */

@@ -58,8 +58,8 @@ typedef struct {
   BlockTickFunc tick; /* optional */
   gpointer tick_data;
   bool release; /* give back what has been passed on, and what need not be: nobody reads it again */
-  uint64_t speed;      /* bytes read per second at most; 0: no limit */
-  uint64_t total_hint; /* bytes that the caller expects to be read; 0: not known */
+  _Atomic uint64_t speed; /* bytes read per second at most; 0: no limit. `tick` may change it */
+  uint64_t total_hint;    /* bytes that the caller expects to be read; 0: not known */
 } BlockCopy;
 
 typedef struct {

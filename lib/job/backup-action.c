@@ -92,6 +92,42 @@ varve_backup_action_set_incremental (VarveBackupAction *action, const char *incr
   varve_set_text (&action->def->incremental, incremental ? incremental : "auto");
 }
 
+void
+varve_backup_action_set_mode (VarveBackupAction *action, const char *mode)
+{
+  g_return_if_fail (VARVE_IS_BACKUP_ACTION (action));
+  varve_set_text (&action->def->mode, mode ? mode : "pull");
+}
+
+void
+varve_backup_action_set_verify (VarveBackupAction *action, gboolean verify)
+{
+  g_return_if_fail (VARVE_IS_BACKUP_ACTION (action));
+  action->def->verify = verify;
+}
+
+void
+varve_backup_action_set_fleece (VarveBackupAction *action, gboolean fleece)
+{
+  g_return_if_fail (VARVE_IS_BACKUP_ACTION (action));
+  action->def->fleece = fleece;
+}
+
+void
+varve_backup_action_set_compress (VarveBackupAction *action, gboolean compress)
+{
+  g_return_if_fail (VARVE_IS_BACKUP_ACTION (action));
+  action->def->compress = compress;
+}
+
+void
+varve_backup_action_set_requests (VarveBackupAction *action, guint workers, guint chunk_kib)
+{
+  g_return_if_fail (VARVE_IS_BACKUP_ACTION (action));
+  action->def->workers = workers;
+  action->def->chunk = chunk_kib;
+}
+
 /* Whether some disk was named to be backed up, so that the others are not. */
 static bool
 is_narrowed (VarveBackupAction *self)

@@ -9,6 +9,11 @@
 
 #include <string.h>
 
+/* QEMU's own number, which it never goes beyond. */
+#define WORKERS_MAX 64
+/* KiB. Less than a cluster of the target QEMU refuses. */
+#define CHUNK_MIN 64
+#define CHUNK_MAX 16384
 /* A freeze holds up everything that the guest writes; guests give up waiting on their own. */
 #define QUIESCE_TIMEOUT_MAX 300
 /* copy-before-write's timeout is a 32-bit count of nanoseconds in the QEMUs at hand: 5 s wraps. */
@@ -25,6 +30,8 @@ varve_backup_def_new (void)
   VarveBackupDef *def = g_new0 (VarveBackupDef, 1);
 
   def->disks = varve_backup_disks_new ();
+  def->mode = g_strdup ("pull");
+  def->verify = true;
   def->incremental = g_strdup ("auto");
   def->quiesce_timeout = VARVE_JOB_QUIESCE_TIMEOUT;
   def->write_timeout = VARVE_JOB_WRITE_TIMEOUT;
@@ -46,6 +53,7 @@ varve_backup_def_free (VarveBackupDef *def)
   g_free (def->owner);
   g_free (def->store);
   g_ptr_array_unref (def->disks);
+  g_free (def->mode);
   g_free (def->incremental);
   g_free (def->quiesce_agent);
   g_free (def->scratch_directory);
@@ -67,14 +75,35 @@ parse_domain (VarveXml *xml, const xmlNode *node, VarveBackupDef *def)
   def->domain = varve_xml_text (node);
 }
 
+/* 0 stands for what was not said. */
+static unsigned
+parse_number (VarveXml *xml, const xmlNode *node, const char *name)
+{
+  g_autofree char *text = varve_xml_attribute (node, name);
+  unsigned number = varve_xml_unsigned (xml, node, name, 0);
+
+  if (text && g_str_equal (text, "0"))
+    varve_xml_problem (xml, node, "The %s of <mode> cannot be 0; leave it out.", name);
+  return number;
+}
+
 static void
 parse_mode (VarveXml *xml, const xmlNode *node, VarveBackupDef *def)
 {
-  g_autofree char *mode = varve_xml_text (node);
+  varve_xml_shape (xml, node, "verify? compress? workers? chunk?", NULL);
+  g_free (def->mode);
+  def->mode = varve_xml_text (node);
+  def->verify = varve_xml_yes_no (xml, node, "verify", true);
+  def->compress = varve_xml_yes_no (xml, node, "compress", false);
+  def->workers = parse_number (xml, node, "workers");
+  def->chunk = parse_number (xml, node, "chunk");
+}
 
-  varve_xml_shape (xml, node, "", NULL);
-  if (!g_str_equal (mode, "pull"))
-    varve_xml_problem (xml, node, "The mode is '%s': only 'pull' exists in this version.", mode);
+static void
+parse_fleece (VarveXml *xml, const xmlNode *node, VarveBackupDef *def)
+{
+  varve_xml_shape (xml, node, "", "");
+  def->fleece = true;
 }
 
 static void
@@ -175,6 +204,7 @@ static const struct {
   { "domain", parse_domain },
   { "disks", varve_backup_disks_parse },
   { "mode", parse_mode },
+  { "fleece", parse_fleece },
   { "incremental", parse_incremental },
   { "quiesce", parse_quiesce },
   { "guard", parse_guard },
@@ -204,9 +234,10 @@ varve_backup_def_parse (VarveXml *xml, const xmlNode *node)
   VarveBackupDef *def = varve_backup_def_new ();
   const xmlNode *server = varve_xml_child (node, "server");
 
-  varve_xml_shape (xml, node, "name? owner?",
-                   "domain disks? mode? incremental? quiesce? guard? scratch? server? speed? "
-                   "checkpoints? wait? target");
+  varve_xml_shape (
+      xml, node, "name? owner?",
+      "domain disks? mode? fleece? incremental? quiesce? guard? scratch? server? speed? "
+      "checkpoints? wait? target");
   varve_source_parse (xml, node, def);
   if (server)
     parse_server (xml, server, def);
@@ -229,6 +260,31 @@ check_agent (const VarveBackupDef *def, const VarveJobChecker *checker)
                         "guest agent of its domains. Remove it.");
 }
 
+/* What is for QEMU to do, where varve reads. */
+static void
+check_mode (const VarveBackupDef *def, const VarveJobChecker *checker)
+{
+  varve_job_check_word (checker, "mode", "The mode", def->mode, "pull push auto");
+  if (def->workers)
+    varve_job_check_range (checker, "mode", "The number of workers", def->workers, 1, WORKERS_MAX);
+  if (def->chunk)
+    varve_job_check_range (checker, "mode", "The chunk", def->chunk, CHUNK_MIN, CHUNK_MAX);
+  if (g_strcmp0 (def->mode, "pull") != 0)
+    return;
+  if (!def->verify)
+    varve_job_complain (checker, "mode",
+                        "The mode says not to verify, which is for a push: what varve reads "
+                        "itself always has sums.");
+  if (def->fleece)
+    varve_job_complain (checker, "fleece",
+                        "The fleece is for a push: what varve reads itself is always read from "
+                        "one. Remove it.");
+  if (def->compress || def->workers || def->chunk)
+    varve_job_complain (checker, "mode",
+                        "The mode says how QEMU is to write (compress, workers, chunk), which is "
+                        "for a push.");
+}
+
 void
 varve_source_check (const VarveBackupDef *def, const VarveJobChecker *checker)
 {
@@ -247,6 +303,7 @@ varve_source_check (const VarveBackupDef *def, const VarveJobChecker *checker)
         "hypervisor knows it. Remove it.");
 
   varve_backup_disks_check (def, checker);
+  check_mode (def, checker);
   varve_job_check_value (checker, "incremental", VARVE_JOB_VALUE_CHECKPOINT, "The incremental",
                          def->incremental);
   varve_job_check_range (checker, "quiesce", "The quiesce timeout", def->quiesce_timeout, 1,
@@ -299,6 +356,23 @@ format_domain (const VarveBackupDef *def, GString *out)
   g_string_append_c (out, '>');
   varve_xml_append_text (out, def->domain);
   g_string_append (out, "</domain>\n");
+}
+
+static void
+format_mode (const VarveBackupDef *def, GString *out)
+{
+  if (g_str_equal (def->mode, "pull"))
+    return;
+  g_string_append (out, "    <mode");
+  varve_xml_append_attribute (out, "verify", def->verify ? NULL : "no");
+  varve_xml_append_attribute (out, "compress", def->compress ? "yes" : NULL);
+  if (def->workers)
+    varve_xml_append_number (out, "workers", def->workers);
+  if (def->chunk)
+    varve_xml_append_number (out, "chunk", def->chunk);
+  g_string_append_printf (out, ">%s</mode>\n", def->mode);
+  if (def->fleece)
+    g_string_append (out, "    <fleece/>\n");
 }
 
 static void
@@ -356,6 +430,7 @@ varve_source_format (const VarveBackupDef *def, const char *incremental, GString
   g_string_append (out, ">\n");
   format_domain (def, out);
   varve_backup_disks_format (def, out);
+  format_mode (def, out);
   if (!g_str_equal (def->incremental, incremental)) {
     g_string_append (out, "    <incremental>");
     varve_xml_append_text (out, def->incremental);

@@ -27,6 +27,12 @@ typedef struct {
   char *owner;       /* label, or NULL: the job's name */
   char *store;       /* STORE string: "images:/srv/backup" */
   GPtrArray *disks;  /* of VarveJobDisk; empty: all */
+  char *mode;        /* "pull", "push", "auto" */
+  bool verify;       /* <mode verify=>: a push reads back what QEMU wrote */
+  bool fleece;       /* <fleece/>: a push writes from a frozen view */
+  bool compress;     /* <mode compress=>: QEMU compresses what it writes */
+  unsigned workers;  /* <mode workers=>: requests at once for each disk; 0: QEMU's own number */
+  unsigned chunk;    /* <mode chunk=>: KiB of one such request at most; 0: its own number */
   char *incremental; /* "auto", "never", or a checkpoint */
   bool quiesce;      /* asked for */
   bool quiesce_required;

@@ -247,6 +247,59 @@ VARVE_API void varve_backup_action_set_uuid (VarveBackupAction *action, const ch
 VARVE_API void varve_backup_action_set_owner (VarveBackupAction *action, const char *owner);
 
 /**
+ * varve_backup_action_set_mode:
+ * @mode: (nullable): "pull" (so also for %NULL): the disks are read from QEMU; "push": QEMU writes the backup;
+ * "auto": pull, and push where that is refused
+ *
+ * Who copies.
+ *
+ * Since: 0.1
+ */
+VARVE_API void varve_backup_action_set_mode (VarveBackupAction *action, const char *mode);
+
+/**
+ * varve_backup_action_set_verify:
+ * @verify: whether a push reads back what QEMU wrote, to write its sums; %TRUE by default
+ *
+ * What was not read back cannot be verified later, and no rescan compares with it.
+ *
+ * Since: 0.1
+ */
+VARVE_API void varve_backup_action_set_verify (VarveBackupAction *action, gboolean verify);
+
+/**
+ * varve_backup_action_set_fleece:
+ * @fleece: whether a push writes from a frozen view, as a pull reads from one; %FALSE by default
+ *
+ * So that the guest never waits for the store. Needs scratch; not on libvirt while the domain runs.
+ *
+ * Since: 0.1
+ */
+VARVE_API void varve_backup_action_set_fleece (VarveBackupAction *action, gboolean fleece);
+
+/**
+ * varve_backup_action_set_compress:
+ * @compress: whether QEMU compresses the layers that a push has it write; %FALSE by default
+ *
+ * libvirt cannot have it do so while the domain runs.
+ *
+ * Since: 0.1
+ */
+VARVE_API void varve_backup_action_set_compress (VarveBackupAction *action, gboolean compress);
+
+/**
+ * varve_backup_action_set_requests:
+ * @workers: requests at once, for each disk, 1 to 64; 0: what QEMU thinks right
+ * @chunk_kib: the most that one of them copies, in KiB, 64 to 16384; 0: what QEMU thinks right
+ *
+ * How a push has QEMU copy. libvirt cannot tell it while the domain runs.
+ *
+ * Since: 0.1
+ */
+VARVE_API void varve_backup_action_set_requests (VarveBackupAction *action, guint workers,
+                                                 guint chunk_kib);
+
+/**
  * varve_backup_action_set_incremental:
  * @incremental: (nullable): "auto" (so also for %NULL), "never", or the name of a checkpoint
  *

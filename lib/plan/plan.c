@@ -73,6 +73,47 @@ distrust_base (const VarvePlanInput *input, const VarveDisk *disk, const VarveMa
   return input->check_base (manifest, disk->name, input->check_data);
 }
 
+/* What a rescan leaves out it believes of its base: so damage to that must be known, all the way down. */
+static char *
+distrust_unsummed (const VarvePlanInput *input, const VarveManifestDisk *layer,
+                   const VarveManifest *manifest)
+{
+  while (layer != NULL && layer->sums_file != NULL && layer->base != NULL) {
+    manifest = manifest_of (input, layer->base);
+    layer = manifest ? varve_manifest_find_disk (manifest, layer->name) : NULL;
+  }
+  if (layer == NULL || layer->sums_file != NULL)
+    return NULL;
+  return g_strdup_printf ("backup %s has no sums, so that nothing can be compared with it",
+                          manifest->id);
+}
+
+/* Why nothing can be compared with @layer, the disk's in @manifest; NULL when it can. */
+static char *
+distrust_rescan (const VarvePlanInput *input, const VarveDisk *disk, const VarveManifestDisk *layer,
+                 const VarveManifest *manifest)
+{
+  char *why;
+
+  if (input->push)
+    return g_strdup ("a push does not compare with older backups");
+  why = distrust_base (input, disk, manifest);
+  return why != NULL ? why : distrust_unsummed (input, layer, manifest);
+}
+
+/* What a push cannot do with the layer, on top of the above; NULL when it can. */
+static char *
+distrust_push (const VarvePlanInput *input, const VarveDisk *disk, const VarveManifest *base)
+{
+  const VarveManifestDisk *layer = varve_manifest_find_disk (base, disk->name);
+
+  if (!input->push || layer->size == disk->size)
+    return NULL;
+  return g_strdup_printf ("the disk has grown from %" G_GUINT64_FORMAT " to %" G_GUINT64_FORMAT
+                          " bytes since backup %s, and a push writes only what a bitmap tells of",
+                          layer->size, disk->size, base->id);
+}
+
 /* Why not an increment from @bitmap; NULL when it is, with its base in @out_base. */
 static char *
 distrust_bitmap (const VarvePlanInput *input, const VarveDisk *disk, const VarveBitmap *bitmap,
@@ -90,7 +131,8 @@ distrust_bitmap (const VarvePlanInput *input, const VarveDisk *disk, const Varve
     return g_strdup_printf ("the store does not have backup %s, which bitmap '%s' is based on",
                             name.backup, bitmap->name);
   *out_base = manifest;
-  return distrust_base (input, disk, manifest);
+  why = distrust_base (input, disk, manifest);
+  return why != NULL ? why : distrust_push (input, disk, manifest);
 }
 
 static int
@@ -170,7 +212,7 @@ decide_without_bitmap (const VarvePlanInput *input, VarvePlanDisk *plan, char *w
 
     if (layer == NULL || g_ascii_strcasecmp (manifest->uuid, input->uuid) != 0)
       continue;
-    distrust = distrust_base (input, plan->disk, manifest);
+    distrust = distrust_rescan (input, plan->disk, layer, manifest);
     if (distrust == NULL) {
       plan->decision = VARVE_DECISION_RESCAN;
       plan->base = manifest;

@@ -11,6 +11,9 @@
  *
  * Without a store (an export to a reader that keeps his own books) there is no rescan, the checkpoint that was
  * named is taken at its word, whoever's it is, and a disk that does not have it is full.
+ *
+ * A push knows no rescan, as nobody compares: such a disk is full, and so is one that has grown, of which the bitmap does not
+ * tell what came with the new part.
  */
 #pragma once
 
@@ -42,6 +45,7 @@ typedef struct {
   GPtrArray *include; /* of char*: only these; empty: all that can be */
   GPtrArray *exclude; /* of char* */
   unsigned max_chain; /* links */
+  bool push;          /* QEMU writes the layers */
   VarveBaseCheckFunc check_base;
   gpointer check_data;
 } VarvePlanInput;

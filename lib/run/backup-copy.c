@@ -15,6 +15,7 @@
 typedef struct {
   VarveBackupRun *run;
   const char *disk;
+  BlockCopy *engine;
   gint64 next_point; /* monotonic us */
 } Tick;
 
@@ -37,6 +38,7 @@ tick (uint64_t done, uint64_t total, gpointer data, GError **error)
   };
 
   varve_event_emit (turn->run->context->events, &event);
+  turn->engine->speed = varve_run_speed (turn->run->context, turn->run->def->speed);
   if (now >= turn->next_point) {
     turn->next_point = now + POINT_US;
     if (!varve_failpoint ("copy-tick", error))
@@ -135,17 +137,19 @@ static bool
 copy (VarveBackupRun *run, BlockSource *source, BlockSource *base, const VarvePlanDisk *plan,
       VarveManifestDisk *disk, GCancellable *cancellable, GError **error)
 {
-  Tick state = { run, disk->name, g_get_monotonic_time () + POINT_US };
+  BlockCopy engine;
+  Tick state = { run, disk->name, &engine, g_get_monotonic_time () + POINT_US };
   bool rescan = g_str_equal (disk->decision, varve_decision_name (VARVE_DECISION_RESCAN));
   BlockCopyStats stats = { 0 };
-  BlockCopy engine = {
+
+  engine = (BlockCopy){
     .source = source,
     .base = rescan ? base : NULL,
     .clean_limit = base ? base->size : 0,
     .tick = tick,
     .tick_data = &state,
     .release = true,
-    .speed = run->def->speed,
+    .speed = varve_run_speed (run->context, run->def->speed),
   };
 
   if (!run->look.store->ops->add_disk (run->write, disk, plan->base, &engine.sink, &engine.sum,

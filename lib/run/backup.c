@@ -25,6 +25,7 @@ backup_run_clear (VarveBackupRun *run)
   g_clear_pointer (&run->manifest, varve_manifest_unref);
   g_clear_pointer (&run->start, varve_start_free);
   g_clear_pointer (&run->plans, g_ptr_array_unref);
+  g_clear_pointer (&run->why_push, g_free);
   varve_look_clear (&run->look);
 }
 
@@ -43,15 +44,30 @@ emit (VarveBackupRun *run, VarveEvent event)
 /* --- plan ------------------------------------------------------------------------------------- */
 
 static bool
-make_plan (VarveBackupRun *run, GError **error)
+plan_disks (VarveBackupRun *run, GError **error)
 {
   g_autoptr (GPtrArray) include = g_ptr_array_new ();
   g_autoptr (GPtrArray) exclude = g_ptr_array_new ();
-  VarveLookPlan wanted = { run->def->incremental, include, exclude, run->def->max_chain };
+  VarveLookPlan wanted = {
+    .incremental = run->def->incremental,
+    .include = include,
+    .exclude = exclude,
+    .max_chain = run->def->max_chain,
+    .push = run->push,
+  };
 
   varve_run_source_disks (run->def, include, exclude);
+  g_clear_pointer (&run->plans, g_ptr_array_unref);
   run->plans = varve_look_plan (&run->look, &wanted, error);
-  if (run->plans == NULL)
+  return run->plans != NULL;
+}
+
+static bool
+make_plan (VarveBackupRun *run, const char *session, GCancellable *cancellable, GError **error)
+{
+  run->push = g_str_equal (run->def->mode, "push");
+  if (!plan_disks (run, error) || !varve_backup_choose_mode (run, session, cancellable, error) ||
+      (run->why_push && !plan_disks (run, error)))
     return false;
   for (guint i = 0; i < run->plans->len; i++) {
     const VarvePlanDisk *plan = g_ptr_array_index (run->plans, i);
@@ -114,6 +130,8 @@ check_start (VarveBackupRun *run, GCancellable *cancellable, GError **error)
                                cancellable, error))
     return false;
   run->manifest->strategy = g_strdup (report->strategy);
+  if (run->why_push)
+    tell (run, VARVE_EVENT_NOTE, run->why_push);
   for (guint i = 0; i < report->weaker->len; i++)
     tell (run, VARVE_EVENT_NOTE, g_ptr_array_index (report->weaker, i));
   return true;
@@ -175,11 +193,19 @@ prepare (VarveBackupRun *run, const char *session, GCancellable *cancellable, GE
   manifest->uri = g_strdup (run->look.domain->uri);
   manifest->owner = g_strdup (run->look.owner);
   run->start = varve_run_source_start (run->context, run->def, session);
+  run->start->push = run->push;
+  run->start->speed = varve_run_speed (run->context, run->def->speed);
+  /* What is off nobody writes to. */
+  run->start->fleece = run->push && run->def->fleece && run->look.state != VARVE_DOMAIN_OFF;
+  run->start->compress = run->def->compress;
+  run->start->workers = run->def->workers;
+  run->start->chunk = (uint64_t)run->def->chunk * 1024;
   fill_start (run);
   return check_start (run, cancellable, error) &&
          run->look.store->ops->begin (run->look.store, manifest->domain, manifest->uuid, id,
                                       &run->write, cancellable, error) &&
-         add_domain_xml (run, cancellable, error);
+         add_domain_xml (run, cancellable, error) &&
+         (!run->start->push || varve_backup_push_prepare (run, cancellable, error));
 }
 
 /* --- session ---------------------------------------------------------------------------------- */
@@ -226,8 +252,8 @@ begin_session (VarveBackupRun *run, GCancellable *cancellable, GError **error)
 
 /* --- copy, commit ----------------------------------------------------------------------------- */
 
-static const VarvePlanDisk *
-plan_of (VarveBackupRun *run, const char *disk)
+const VarvePlanDisk *
+varve_backup_plan_of (VarveBackupRun *run, const char *disk)
 {
   for (guint i = 0; i < run->plans->len; i++) {
     const VarvePlanDisk *plan = g_ptr_array_index (run->plans, i);
@@ -238,25 +264,32 @@ plan_of (VarveBackupRun *run, const char *disk)
   g_return_val_if_reached (NULL);
 }
 
+static void
+tell_disk_done (VarveBackupRun *run, const VarveManifestDisk *disk)
+{
+  emit (run, (VarveEvent){ .type = VARVE_EVENT_DISK_DONE,
+                           .disk = disk->name,
+                           .decision = disk->decision,
+                           .text = disk->reason,
+                           .done = disk->read,
+                           .total = disk->size,
+                           .stored = disk->stored });
+}
+
 static bool
 copy_disks (VarveBackupRun *run, GCancellable *cancellable, GError **error)
 {
   for (guint i = 0; i < run->manifest->disks->len; i++) {
     VarveManifestDisk *disk = g_ptr_array_index (run->manifest->disks, i);
 
-    if (!varve_backup_copy_disk (run, plan_of (run, disk->name), disk, cancellable, error)) {
+    if (!varve_backup_copy_disk (run, varve_backup_plan_of (run, disk->name), disk, cancellable,
+                                 error)) {
       varve_session_explain (run->session, error);
       if (run->look.domain->local)
         varve_scratch_explain (run->start, error);
       return varve_prefix (error, "Disk '%s' of domain '%s'", disk->name, run->look.domain->name);
     }
-    emit (run, (VarveEvent){ .type = VARVE_EVENT_DISK_DONE,
-                             .disk = disk->name,
-                             .decision = disk->decision,
-                             .text = disk->reason,
-                             .done = disk->read,
-                             .total = disk->size,
-                             .stored = disk->stored });
+    tell_disk_done (run, disk);
   }
   return true;
 }
@@ -273,6 +306,24 @@ finish_session (VarveBackupRun *run, GCancellable *cancellable, GError **error)
   return ok;
 }
 
+/* What QEMU wrote has been seen by nobody before it is read back. */
+static bool
+finish_disk (VarveBackupRun *run, VarveManifestDisk *disk, GCancellable *cancellable,
+             GError **error)
+{
+  const VarveStoreOps *ops = run->look.store->ops;
+
+  if (!run->start->push)
+    return ops->finish_disk (run->write, disk, cancellable, error);
+  if (!ops->adopt_disk (run->write, disk, run->def->verify, NULL, NULL, cancellable, error))
+    return false;
+  /* libvirt does not tell it of a disk that is done. */
+  if (disk->read == 0)
+    disk->read = disk->stored + disk->zeroed;
+  tell_disk_done (run, disk);
+  return true;
+}
+
 static bool
 commit (VarveBackupRun *run, GCancellable *cancellable, GError **error)
 {
@@ -282,9 +333,9 @@ commit (VarveBackupRun *run, GCancellable *cancellable, GError **error)
   for (guint i = 0; i < manifest->disks->len; i++) {
     VarveManifestDisk *disk = g_ptr_array_index (manifest->disks, i);
 
-    if (!ops->finish_disk (run->write, disk, cancellable, error))
+    if (!finish_disk (run, disk, cancellable, error))
       return false;
-    if (plan_of (run, disk->name)->flatten && disk->base &&
+    if (varve_backup_plan_of (run, disk->name)->flatten && disk->base &&
         !ops->flatten_disk (run->write, disk, NULL, NULL, cancellable, error))
       return varve_prefix (error, "The chain of disk '%s' could not be made into a full layer",
                            disk->name);
@@ -321,10 +372,12 @@ varve_run_backup (const VarveRunContext *context, const VarveBackupDef *def,
   run.sources = g_ptr_array_new_with_free_func ((GDestroyNotify)block_source_free);
   emit (&run, (VarveEvent){ .type = VARVE_EVENT_RUN_STARTED, .text = def->store });
   if (!varve_look (context, def, &options, &run.look, cancellable, error) ||
-      !make_plan (&run, error) || !varve_backup_remove_stale (&run, cancellable, error) ||
+      !make_plan (&run, session, cancellable, error) ||
+      !varve_backup_remove_stale (&run, cancellable, error) ||
       !prepare (&run, session, cancellable, error) || !begin_session (&run, cancellable, error) ||
-      !copy_disks (&run, cancellable, error) || !finish_session (&run, cancellable, error) ||
-      !commit (&run, cancellable, error))
+      !(run.start->push ? varve_backup_push_wait (&run, cancellable, error)
+                        : copy_disks (&run, cancellable, error)) ||
+      !finish_session (&run, cancellable, error) || !commit (&run, cancellable, error))
     return false;
   keep (&run);
   emit (&run, (VarveEvent){ .type = VARVE_EVENT_RUN_DONE });

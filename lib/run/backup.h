@@ -3,6 +3,8 @@
 
 /* One backup on its way, from the first look at the domain to the committed manifest:
  *
+ * A push has instead of the copy a wait, and takes over what QEMU wrote behind the close.
+ *
  *   look ─▶ plan ─▶ prepare ─▶ session begin ─▶ copy each disk ─▶ finish ─▶ close ─▶ commit ─▶ keep
  * ─▶ retire
  *
@@ -23,6 +25,8 @@ typedef struct {
   VarveLook look;
 
   /* plan, prepare */
+  bool push;        /* QEMU writes the layers */
+  char *why_push;   /* where it was not the job that said so */
   GPtrArray *plans; /* of VarvePlanDisk */
   VarveStart *start;
   VarveManifest *manifest;
@@ -38,6 +42,18 @@ typedef struct {
  * so: then @disk's decision and reason tell. */
 bool varve_backup_copy_disk (VarveBackupRun *run, const VarvePlanDisk *plan,
                              VarveManifestDisk *disk, GCancellable *cancellable, GError **error);
+
+/* Never NULL for a disk of the manifest. */
+const VarvePlanDisk *varve_backup_plan_of (VarveBackupRun *run, const char *disk);
+
+/* Where the job leaves the mode open: sets push and why_push, by a plan that was made for a pull. */
+bool varve_backup_choose_mode (VarveBackupRun *run, const char *session, GCancellable *cancellable,
+                               GError **error);
+
+/* Push. Makes the layers that QEMU will write; once the session has begun, waits until all of them are written, but not
+ * ended (that is the session's finish). */
+bool varve_backup_push_prepare (VarveBackupRun *run, GCancellable *cancellable, GError **error);
+bool varve_backup_push_wait (VarveBackupRun *run, GCancellable *cancellable, GError **error);
 
 /* Removes @owner's checkpoints that are left over or broken, and forgets their bitmaps. */
 bool varve_backup_remove_stale (VarveBackupRun *run, GCancellable *cancellable, GError **error);

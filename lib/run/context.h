@@ -11,12 +11,20 @@
 #include "util/event.h"
 #include "virt/domain.h"
 
+/* The speed that varve_run_set_speed() asks for, by any thread: bytes per second, 0 for no limit, negative while nobody
+ * has asked: then it is the action's. */
+typedef _Atomic int64_t VarveRunSpeed;
+
 typedef struct {
   const char *job;
   VarveStateDir *state;
   const VarveEventSink *events;
   int output; /* where commands of the job write what they say; -1: as we do */
+  const VarveRunSpeed *speed;
 } VarveRunContext;
+
+/* What holds at this moment for an action that asks for @wanted. */
+uint64_t varve_run_speed (const VarveRunContext *context, uint64_t wanted);
 
 bool varve_run_backup (const VarveRunContext *context, const VarveBackupDef *def,
                        GCancellable *cancellable, GError **error);

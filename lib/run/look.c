@@ -102,6 +102,7 @@ varve_look_plan (const VarveLook *look, const VarveLookPlan *wanted, GError **er
     .include = wanted->include,
     .exclude = wanted->exclude,
     .max_chain = wanted->max_chain,
+    .push = wanted->push,
     .check_base = check_base,
     .check_data = look->store,
   };

@@ -42,6 +42,7 @@ typedef struct {
   GPtrArray *include;      /* of char*: only these; empty: all that can be */
   GPtrArray *exclude;      /* of char* */
   unsigned max_chain;
+  bool push; /* QEMU writes the layers */
 } VarveLookPlan;
 
 /* Of VarvePlanDisk; borrows from @look. */

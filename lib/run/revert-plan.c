@@ -214,7 +214,9 @@ varve_revert_plan (const VarveLook *look, const VarveManifest *wanted, GPtrArray
 {
   g_autoptr (GPtrArray) names = g_ptr_array_new ();
   g_autoptr (GPtrArray) none = g_ptr_array_new ();
-  VarveLookPlan increments = { "auto", names, none, NO_MAX_CHAIN };
+  VarveLookPlan increments = {
+    .incremental = "auto", .include = names, .exclude = none, .max_chain = NO_MAX_CHAIN
+  };
 
   out->wanted = wanted;
   out->disks = g_ptr_array_new_with_free_func (plan_disk_free);

@@ -17,6 +17,7 @@ struct _VarveRun {
   char *state_directory;
   VarveEventSink events;
   int output;
+  VarveRunSpeed speed;
 };
 
 G_DEFINE_FINAL_TYPE (VarveRun, varve_run, G_TYPE_OBJECT)
@@ -43,6 +44,7 @@ static void
 varve_run_init (VarveRun *run)
 {
   run->output = -1;
+  run->speed = -1;
   /* Other languages may call g_object_new(): a run of a job that is refused. */
   run->job = varve_job_new (NULL);
 }
@@ -86,6 +88,21 @@ varve_run_set_output (VarveRun *run, int fd)
 {
   g_return_if_fail (VARVE_IS_RUN (run));
   run->output = fd;
+}
+
+void
+varve_run_set_speed (VarveRun *run, guint64 bytes_per_second)
+{
+  g_return_if_fail (VARVE_IS_RUN (run));
+  run->speed = (int64_t)MIN (bytes_per_second, (guint64)INT64_MAX);
+}
+
+uint64_t
+varve_run_speed (const VarveRunContext *context, uint64_t wanted)
+{
+  int64_t asked = context->speed ? *context->speed : -1;
+
+  return asked < 0 ? wanted : (uint64_t)asked;
 }
 
 static bool
@@ -132,7 +149,8 @@ varve_run_execute (VarveRun *run, GCancellable *cancellable, GError **error)
   state = varve_state_dir_open (run->state_directory, error);
   if (state == NULL)
     return FALSE;
-  context = (VarveRunContext){ varve_job_get_name (run->job), state, &run->events, run->output };
+  context = (VarveRunContext){ varve_job_get_name (run->job), state, &run->events, run->output,
+                               &run->speed };
   for (guint i = 0; i < actions->len; i++) {
     GObject *action = g_ptr_array_index (actions, i);
 

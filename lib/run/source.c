@@ -74,15 +74,20 @@ check_remote_scratch (const VarveBackupDef *def, const VarveDomain *domain, Varv
   return true;
 }
 
+char *
+varve_run_source_scratch (const VarveRunContext *context, const VarveBackupDef *def)
+{
+  if (def->scratch_directory)
+    return g_strdup (def->scratch_directory);
+  return g_build_filename (varve_state_dir_path (context->state), "scratch", NULL);
+}
+
 bool
 varve_run_source_check (const VarveRunContext *context, const VarveBackupDef *def,
                         VarveDomain *domain, VarveStart *start, VarveStartReport **out_report,
                         GCancellable *cancellable, GError **error)
 {
-  g_autofree char *directory =
-      def->scratch_directory
-          ? g_strdup (def->scratch_directory)
-          : g_build_filename (varve_state_dir_path (context->state), "scratch", NULL);
+  g_autofree char *directory = varve_run_source_scratch (context, def);
 
   varve_scratch_plan (start, directory);
   if (!varve_domain_check (domain, start, out_report, cancellable, error) ||

@@ -18,6 +18,9 @@ void varve_run_source_disks (const VarveBackupDef *def, GPtrArray *include, GPtr
 VarveStart *varve_run_source_start (const VarveRunContext *context, const VarveBackupDef *def,
                                     const char *session);
 
+/* The directory of scratch images, as the hypervisor sees it. (transfer full) */
+char *varve_run_source_scratch (const VarveRunContext *context, const VarveBackupDef *def);
+
 /* The snapshot columns, and the driver's word on the whole: what is refused is VARVE_ERROR_REFUSED, what is weaker is in
  * @out_report, and scratch is there if it is needed at all. */
 bool varve_run_source_check (const VarveRunContext *context, const VarveBackupDef *def,

@@ -78,6 +78,17 @@ VARVE_API void varve_run_set_event_func (VarveRun *run, VarveEventFunc func, gpo
 VARVE_API void varve_run_set_output (VarveRun *run, int fd);
 
 /**
+ * varve_run_set_speed:
+ * @bytes_per_second: 0: no limit
+ *
+ * How fast backups of this run may copy, in place of what their actions say. May be called in any thread, also while
+ * the run is executed: it then holds from the next moment on.
+ *
+ * Since: 0.1
+ */
+VARVE_API void varve_run_set_speed (VarveRun *run, guint64 bytes_per_second);
+
+/**
  * varve_run_execute:
  *
  * Runs the actions of the job in order; the first failure ends the run. May take hours; uses the

@@ -87,12 +87,14 @@ start_from_record (const VarveRecord *record)
 
   start->checkpoint = g_strdup (record->checkpoint);
   start->directory = g_strdup (record->directory);
+  start->push = record->push;
   for (guint i = 0; i < record->disks->len; i++) {
     const VarveRecordDisk *disk = g_ptr_array_index (record->disks, i);
     VarveStartDisk *copy = varve_start_add_disk (start, disk->name);
 
     copy->since = g_strdup (disk->since);
     copy->scratch = g_strdup (disk->scratch);
+    copy->target = g_strdup (disk->target);
     copy->checkpoint = disk->checkpoint;
   }
   return start;

@@ -72,6 +72,7 @@ fill_record (VarveRecord *record, const VarveStart *start, VarveDomainState stat
 {
   record->phase = VARVE_PHASE_STARTING;
   record->was_running = state == VARVE_DOMAIN_RUNNING;
+  record->push = start->push;
   g_free (record->checkpoint);
   record->checkpoint = g_strdup (start->checkpoint);
   g_free (record->directory);
@@ -82,6 +83,7 @@ fill_record (VarveRecord *record, const VarveStart *start, VarveDomainState stat
 
     copy->since = g_strdup (disk->since);
     copy->scratch = g_strdup (disk->scratch);
+    copy->target = g_strdup (disk->target);
     copy->checkpoint = disk->checkpoint;
   }
 }
@@ -239,6 +241,26 @@ void
 varve_session_set_release (VarveSession *session, void (*release) (gpointer data), gpointer data)
 {
   varve_watch_set_release (session->watch, release, data);
+}
+
+bool
+varve_session_progress (VarveSession *session, GArray **out, GCancellable *cancellable,
+                        GError **error)
+{
+  g_autoptr (GMutexLocker) locker = varve_watch_lock (session->watch);
+
+  return varve_watch_is_well (session->watch, error) &&
+         varve_snapshot_progress (session->snapshot, out, cancellable, error);
+}
+
+bool
+varve_session_set_speed (VarveSession *session, uint64_t bytes_per_second,
+                         GCancellable *cancellable, GError **error)
+{
+  g_autoptr (GMutexLocker) locker = varve_watch_lock (session->watch);
+
+  return varve_watch_is_well (session->watch, error) &&
+         varve_snapshot_set_speed (session->snapshot, bytes_per_second, cancellable, error);
 }
 
 bool

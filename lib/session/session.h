@@ -4,6 +4,8 @@
 /* A session: what a start has set up and must be ended. Its record is durable before the first act,
  * and goes when the last trace of it on the hypervisor has gone.
  *
+ * Of a push nothing is copied by us: QEMU writes, and varve_session_progress tells when all of it is there.
+ *
  *   begin ─▶ (copy) ─▶ finish ─▶ close ─▶ (the store commits) ─▶ keep ─▶ end
  *      └────────┴─────────┴────────┴────── any failure: end without keep drops the new checkpoint
  *
@@ -39,6 +41,12 @@ VarveSession *varve_session_begin (const VarveStateDir *dir, VarveDomain *domain
 /* Where @disk is read. */
 bool varve_session_endpoint (VarveSession *session, const char *disk, VarveEndpoint *out,
                              GCancellable *cancellable, GError **error);
+/* How far a push is; see the op of VarveDomainOps. A snapshot that the watch has given up fails with its reason. */
+bool varve_session_progress (VarveSession *session, GArray **out, GCancellable *cancellable,
+                             GError **error);
+/* Of a push that is under way: what the disks that are not ready may write together. */
+bool varve_session_set_speed (VarveSession *session, uint64_t bytes_per_second,
+                              GCancellable *cancellable, GError **error);
 const VarveRecord *varve_session_record (const VarveSession *session);
 
 /* Called every few seconds by whoever hosts the session, while it is read: a host that does not for

@@ -43,19 +43,41 @@ struct VarveWatch {
 
 /* --- what may be wrong ------------------------------------------------------------------------- */
 
+/* A push knows what went wrong, and whose fault it is. */
+static bool
+tell_lost (const VarveWatch *watch, const VarveSnapshotStatus *status, GError **error)
+{
+  const char *why = status->why ? status->why : "it is gone";
+
+  if (watch->options.record->push)
+    return varve_throw (error, status->code ? status->code : VARVE_ERROR_SOURCE_LOST,
+                        "QEMU gave up writing the backup: %s.", why);
+  return varve_throw (error, VARVE_ERROR_SOURCE_LOST,
+                      "The frozen view broke while it was read: %s. Run the backup again.", why);
+}
+
+static bool
+tell_paused (const VarveWatch *watch, GError **error)
+{
+  if (watch->options.record->push)
+    return varve_throw (error, VARVE_ERROR_NO_SPACE,
+                        "The guest was paused by an I/O error while QEMU wrote the backup, so that "
+                        "is given up and the "
+                        "guest resumed. Give the target more room.");
+  return varve_throw (error, VARVE_ERROR_NO_SPACE,
+                      "The guest was paused by an I/O error while its disk was read, so the "
+                      "backup is given up and the guest resumed. Give it more scratch space.");
+}
+
 static bool
 judge (const VarveWatch *watch, const VarveSnapshotStatus *status, GError **error)
 {
   uint64_t watermark = watch->options.watermark;
 
   if (status->state != VARVE_SNAPSHOT_ALIVE)
-    return varve_throw (error, VARVE_ERROR_SOURCE_LOST,
-                        "The frozen view broke while it was read: %s. Run the backup again.",
-                        status->why ? status->why : "it is gone");
+    return tell_lost (watch, status, error);
   if (status->guest_paused)
-    return varve_throw (error, VARVE_ERROR_NO_SPACE,
-                        "The guest was paused by an I/O error while its disk was read, so the "
-                        "backup is given up and the guest resumed. Give it more scratch space.");
+    return tell_paused (watch, error);
   if (watermark && status->scratch_used > watermark)
     return varve_throw (error, VARVE_ERROR_NO_SPACE,
                         "The scratch images have grown to %" G_GUINT64_FORMAT

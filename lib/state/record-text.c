@@ -7,7 +7,7 @@
  * must.
  *
  *   [session]        version=1, id, phase, uri, domain, uuid and, where set, the other fields
- *   [disk NAME]      since, scratch, checkpoint; one for each disk
+ *   [disk NAME]      since, scratch, target, checkpoint; one for each disk
  *   [image NAME]     path, format, key-file; one for each image of a stopped domain
  */
 #include "config.h"
@@ -81,12 +81,14 @@ static const Flag session_flags[] = {
   { "was-running", G_STRUCT_OFFSET (VarveRecord, was_running) },
   { "frozen", G_STRUCT_OFFSET (VarveRecord, frozen) },
   { "kept", G_STRUCT_OFFSET (VarveRecord, kept) },
+  { "push", G_STRUCT_OFFSET (VarveRecord, push) },
   { NULL },
 };
 
 static const Field disk_fields[] = {
   FIELD (VarveRecordDisk, "since", KIND_BITMAP, false, since),
   FIELD (VarveRecordDisk, "scratch", KIND_PATH, false, scratch),
+  FIELD (VarveRecordDisk, "target", KIND_PATH, false, target),
   { NULL },
 };
 

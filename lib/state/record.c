@@ -9,15 +9,13 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 
 #include "state/record-priv.h"
 #include "util/durable.h"
 #include "util/error.h"
 
-#define SUFFIX         ".session"
-#define MAX_SIZE       (1024 * 1024)
-#define TEMP_MIN_AGE_S 60
+#define SUFFIX   ".session"
+#define MAX_SIZE (1024 * 1024)
 
 static void
 disk_free (gpointer data)
@@ -27,6 +25,7 @@ disk_free (gpointer data)
   g_free (disk->name);
   g_free (disk->since);
   g_free (disk->scratch);
+  g_free (disk->target);
   g_free (disk);
 }
 
@@ -205,8 +204,8 @@ record_time (const VarveStateDir *dir, const char *id)
   return record ? record->started : file_time (path);
 }
 
-/* ".ID.session.tmp-XXXXXX" is what a kill in the middle of a save leaves. It is ours to remove when
- * no session lives that could be at it; the age covers those that take a lock at this moment. */
+/* ".ID.session.tmp-XXXXXX" is what a kill in the middle of a save leaves. Only who has the session's lock saves: while
+ * nobody has it, it is ours to remove. */
 static void
 sweep_temporary (const VarveStateDir *dir, const char *name)
 {
@@ -218,7 +217,7 @@ sweep_temporary (const VarveStateDir *dir, const char *name)
 
   g_autofree char *lock = g_strconcat ("session-", id, NULL);
   g_autofree char *path = varve_state_dir_file (dir, "sessions", name);
-  if (file_time (path) + TEMP_MIN_AGE_S < time (NULL) && !varve_lock_is_held (dir, lock, NULL))
+  if (!varve_lock_is_held (dir, lock, NULL))
     varve_durable_unlink (path, NULL);
 }
 

@@ -26,6 +26,7 @@ typedef struct {
   char *name;      /* disk */
   char *since;     /* bitmap that is read, or NULL */
   char *scratch;   /* path of the scratch image, or NULL */
+  char *target;    /* of a push: path of what QEMU writes, or NULL */
   bool checkpoint; /* this disk gets the new bitmap */
 } VarveRecordDisk;
 
@@ -55,6 +56,7 @@ typedef struct {
   bool was_running;  /* before the start */
   bool frozen;       /* file systems were frozen by us, or may be yet: thaw */
   bool kept;         /* the checkpoint is committed */
+  bool push;         /* QEMU writes the backup itself */
   int64_t started;   /* unix seconds */
   int64_t expires;   /* unix seconds; 0: a session that lasts as long as its work */
   GPtrArray *disks;  /* of VarveRecordDisk */

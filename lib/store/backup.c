@@ -66,6 +66,7 @@ varve_backup_from_manifest (VarveManifest *manifest, VarveStoreImpl *store)
       .zeroed = disk->zeroed,
       .format = "qcow2",
       .file = disk->file,
+      .sums = disk->sums_file ? "xxh3" : "none",
     };
 
     g_ptr_array_add (backup->disks, varve_backup_disk_copy (&view));
@@ -172,6 +173,7 @@ varve_backup_disk_copy (const VarveBackupDisk *disk)
   copy->base = g_strdup (disk->base);
   copy->format = g_strdup (disk->format);
   copy->file = g_strdup (disk->file);
+  copy->sums = g_strdup (disk->sums);
   return copy;
 }
 
@@ -186,5 +188,6 @@ varve_backup_disk_free (VarveBackupDisk *disk)
   g_free ((char *)disk->base);
   g_free ((char *)disk->format);
   g_free ((char *)disk->file);
+  g_free ((char *)disk->sums);
   g_free (disk);
 }

@@ -55,6 +55,16 @@ typedef struct {
   /* All that came for this disk is complete: flushes image and sums, and fills in file_size,
    * sums_hash. */
   bool (*finish_disk) (VarveStoreWrite *, VarveManifestDisk *disk, GCancellable *, GError **);
+  /* For a layer that QEMU writes itself: an empty image on @base, complete, in the place of the layer. @disk's file
+   * members are filled in; @out_path (transfer full) is absolute. @out_root (transfer full): from there on the directories
+   * on the way to it are the store's; who is let through the last of them is shut out again by adopt_disk. */
+  bool (*add_target) (VarveStoreWrite *, VarveManifestDisk *disk, const VarveManifest *base,
+                      char **out_path, char **out_root, GCancellable *, GError **);
+  /* In place of finish_disk, once QEMU has closed that image: it is made durable and ours, held against what it was made
+   * as, and (@read_back) what it holds, and nothing below it, is read to write its sums. Without that it has none
+   * (sums_file is NULL). Fills in what finish_disk does, and stored and zeroed. */
+  bool (*adopt_disk) (VarveStoreWrite *, VarveManifestDisk *disk, bool read_back,
+                      BlockTickFunc tick, gpointer tick_data, GCancellable *, GError **);
   /* Replaces a finished increment within the transaction by a full layer made of it and its chain.
    */
   bool (*flatten_disk) (VarveStoreWrite *, VarveManifestDisk *disk, BlockTickFunc tick,

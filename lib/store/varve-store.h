@@ -45,6 +45,7 @@ G_DECLARE_FINAL_TYPE (VarveBackup, varve_backup, VARVE, BACKUP, GObject)
  * @zeroed: recorded as zeros by this layer
  * @format: of the file: "qcow2"
  * @file: its name in the backup's directory
+ * @sums: what its data can be verified by: "xxh3", or "none"
  *
  * One disk of a backup. Sizes are bytes.
  *
@@ -63,6 +64,7 @@ typedef struct {
   guint64 zeroed;
   const char *format;
   const char *file;
+  const char *sums;
 } VarveBackupDisk;
 
 VARVE_API GType varve_backup_disk_get_type (void);

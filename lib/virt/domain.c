@@ -168,10 +168,28 @@ varve_domain_xml (VarveDomain *domain, char **out_xml, GBytes **out_nvram, char 
       error);
 }
 
+/* Above all drivers: one that knows nothing of push is not to take a start for that of a frozen view. */
+static VarveStartReport *
+refuse_push (const VarveDomain *domain)
+{
+  VarveStartReport *report = varve_start_report_new ();
+
+  report->strategy = g_strdup ("push");
+  g_ptr_array_add (
+      report->refusals,
+      g_strdup_printf ("Push is not available for domains of the driver '%s': use pull.",
+                       domain->ops->name));
+  return report;
+}
+
 bool
 varve_domain_check (VarveDomain *domain, const VarveStart *start, VarveStartReport **out,
                     GCancellable *cancellable, GError **error)
 {
+  if (start->push && !domain->ops->progress) {
+    *out = refuse_push (domain);
+    return true;
+  }
   return named (domain, domain->ops->check (domain, start, out, cancellable, error), error);
 }
 
@@ -179,6 +197,10 @@ bool
 varve_domain_start (VarveDomain *domain, const VarveStart *start, VarveSnapshot **out,
                     uint64_t *out_pause_us, GCancellable *cancellable, GError **error)
 {
+  if (start->push && !domain->ops->progress) {
+    *out = NULL;
+    return unsupported (domain, "have QEMU write a backup itself", error);
+  }
   return named (domain, domain->ops->start (domain, start, out, out_pause_us, cancellable, error),
                 error);
 }
@@ -281,6 +303,29 @@ varve_snapshot_endpoint (VarveSnapshot *snapshot, const char *disk, VarveEndpoin
   VarveDomain *domain = snapshot->domain;
 
   return named (domain, domain->ops->endpoint (snapshot, disk, out, cancellable, error), error);
+}
+
+bool
+varve_snapshot_progress (VarveSnapshot *snapshot, GArray **out, GCancellable *cancellable,
+                         GError **error)
+{
+  VarveDomain *domain = snapshot->domain;
+
+  if (!snapshot->start->push || !domain->ops->progress)
+    return unsupported (domain, "tell how far a snapshot is that it does not write", error);
+  return named (domain, domain->ops->progress (snapshot, out, cancellable, error), error);
+}
+
+bool
+varve_snapshot_set_speed (VarveSnapshot *snapshot, uint64_t bytes_per_second,
+                          GCancellable *cancellable, GError **error)
+{
+  VarveDomain *domain = snapshot->domain;
+
+  if (!snapshot->start->push || !domain->ops->set_speed)
+    return unsupported (domain, "change the speed of a snapshot that it does not write", error);
+  return named (domain, domain->ops->set_speed (snapshot, bytes_per_second, cancellable, error),
+                error);
 }
 
 bool

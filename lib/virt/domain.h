@@ -48,11 +48,19 @@ typedef struct {
   bool (*endpoint) (VarveSnapshot *, const char *disk, VarveEndpoint *out, GCancellable *,
                     GError **);
   bool (*poll) (VarveSnapshot *, VarveSnapshotStatus *out, GCancellable *, GError **);
-  /* Proof that the snapshot was alive behind the last read. */
+  /* Of a push, which a driver without this op cannot do: how far each disk is, of VarvePushProgress in the order of the
+   * start. A disk that failed is an error, which names it, and what the others are at does not matter then:
+   * VARVE_ERROR_NO_SPACE where the target is full, VARVE_ERROR_STORE_UNREACHABLE where it fails otherwise,
+   * VARVE_ERROR_SOURCE_READ, VARVE_ERROR_SOURCE_LOST. */
+  bool (*progress) (VarveSnapshot *, GArray **out, GCancellable *, GError **);
+  /* Of a push that runs: as in VarveStart, shared by the disks that are not ready. */
+  bool (*set_speed) (VarveSnapshot *, uint64_t bytes_per_second, GCancellable *, GError **);
+  /* Proof that the snapshot was alive behind the last read. Of a push, whose disks must all be ready: ends all of them
+   * well, or fails. */
   bool (*finish) (VarveSnapshot *, GCancellable *, GError **);
   /* Takes it down in the one safe order; all our NBD connections may still be open, and are closed
    * by the caller afterwards. Idempotent; a domain that is off or gone is no error. Never touches a
-   * checkpoint. Removes scratch and sockets. Resumes a guest that our start left standing still
+   * checkpoint. Removes scratch and sockets; targets of a push are closed, and stay as they are. Resumes a guest that our start left standing still
    * (@start_was_cut: the record says that the start never ended and that the guest ran before). */
   bool (*end) (VarveSnapshot *, bool start_was_cut, GCancellable *, GError **);
   void (*snapshot_free) (VarveSnapshot *);
@@ -190,6 +198,9 @@ bool varve_domain_checkpoint_forget (VarveDomain *, const char *name, GCancellab
 bool varve_domain_checkpoint_metadata (VarveDomain *, GPtrArray **out, GCancellable *, GError **);
 bool varve_snapshot_endpoint (VarveSnapshot *, const char *disk, VarveEndpoint *out, GCancellable *,
                               GError **);
+bool varve_snapshot_progress (VarveSnapshot *, GArray **out, GCancellable *, GError **);
+bool varve_snapshot_set_speed (VarveSnapshot *, uint64_t bytes_per_second, GCancellable *,
+                               GError **);
 bool varve_snapshot_poll (VarveSnapshot *, VarveSnapshotStatus *out, GCancellable *, GError **);
 bool varve_snapshot_finish (VarveSnapshot *, GCancellable *, GError **);
 bool varve_snapshot_end (VarveSnapshot *, bool start_was_cut, GCancellable *, GError **);

@@ -137,6 +137,7 @@ start_disk_free (gpointer data)
   g_free (disk->since);
   g_clear_pointer (&disk->since_also, g_ptr_array_unref);
   g_free (disk->scratch);
+  g_free (disk->target);
   g_free (disk);
 }
 
@@ -159,6 +160,13 @@ varve_start_copy (const VarveStart *start)
   copy->checkpoint = g_strdup (start->checkpoint);
   copy->description = g_strdup (start->description);
   copy->directory = g_strdup (start->directory);
+  copy->push = start->push;
+  copy->fleece = start->fleece;
+  copy->compress = start->compress;
+  copy->workers = start->workers;
+  copy->chunk = start->chunk;
+  copy->target_root = g_strdup (start->target_root);
+  copy->speed = start->speed;
   copy->policy = start->policy;
   copy->server = (VarveServer){ g_strdup (start->server.host), start->server.port,
                                 g_strdup (start->server.credentials) };
@@ -174,6 +182,7 @@ varve_start_copy (const VarveStart *start)
     to->checkpoint = from->checkpoint;
     to->transient = from->transient;
     to->scratch = g_strdup (from->scratch);
+    to->target = g_strdup (from->target);
   }
   return copy;
 }
@@ -187,6 +196,7 @@ varve_start_free (VarveStart *start)
   g_free (start->checkpoint);
   g_free (start->description);
   g_free (start->directory);
+  g_free (start->target_root);
   g_free (start->server.host);
   g_free (start->server.credentials);
   g_ptr_array_unref (start->disks);

@@ -11,6 +11,7 @@
 #include <gio/gio.h>
 
 #include "qemu/qemu-img.h"
+#include "util/varve-error.h"
 
 typedef enum {
   VARVE_DOMAIN_OFF,
@@ -101,6 +102,9 @@ typedef struct {
   bool checkpoint; /* add the start's checkpoint to this disk */
   bool transient;  /* … as a bitmap that is not stored (raw disks) */
   char *scratch;   /* path of the scratch image, not yet existing; NULL: the driver needs none */
+  /* Push: path of an empty qcow2 image of the disk's size that QEMU writes, alone, without what it is linked to. It was
+   * made beforehand, and stays when the session has ended. Some drivers know their job by it. */
+  char *target;
 } VarveStartDisk;
 
 /* One instant over several disks. All names are chosen by the caller, so that the session record is
@@ -110,6 +114,18 @@ typedef struct {
   char *checkpoint;  /* name of the new bitmaps; NULL: none */
   char *description; /* for libvirt's checkpoint metadata; may be NULL */
   char *directory;   /* private, for sockets, as the hypervisor sees it; exists */
+  /* The snapshot is no frozen view to read: QEMU itself writes each disk to its target. A disk with a `since` is written
+   * where that bitmap is dirty, any other in full. */
+  bool push;
+  /* Push: from here on the directories on the way to the targets are varve's, and a QEMU of another user is let through
+   * them. NULL: none is. */
+  char *target_root;
+  /* Push: what is written is read from a frozen view, so that the guest waits for scratch and never for the target. */
+  bool fleece;
+  bool compress;    /* push: QEMU compresses what it writes */
+  unsigned workers; /* push: requests at once, for each disk; 0: QEMU's own number */
+  uint64_t chunk;   /* push: bytes of one such request at most; 0: QEMU's own number */
+  uint64_t speed;   /* push: bytes per second over all disks at most; 0: no limit */
   VarveGuardPolicy policy;
   VarveServer server;   /* TCP: libvirt only */
   bool foreign_readers; /* NBD clients that are not varve: what is exported is exact by itself */
@@ -164,9 +180,16 @@ typedef enum {
   VARVE_SNAPSHOT_GONE
 } VarveSnapshotState;
 
+/* How far the push of one disk is. */
+typedef struct {
+  uint64_t done, total; /* bytes; both may grow */
+  bool ready;           /* all of it is in the target; what is left is `finish` */
+} VarvePushProgress;
+
 typedef struct {
   VarveSnapshotState state;
-  char *why;             /* when not alive */
+  VarveError code; /* when not alive: how that is to be told; VARVE_ERROR_SOURCE_LOST mostly */
+  char *why;       /* when not alive */
   uint64_t scratch_used; /* bytes; 0 where it cannot be told */
   bool guest_paused;     /* by an I/O error, after our start */
 } VarveSnapshotStatus;

@@ -8,7 +8,7 @@
 #
 # In memory where there is enough of it (/dev/shm, 17 GiB), so that it is the programs that are compared and not the host's
 # disk; BENCH_DIR takes another place. BENCH_KEEP=FILE keeps the raw results, BENCH_ONLY_BACKUPS=1 leaves out the copies
-# and the guest's writes (latency.sh), BENCH_ONLY_LATENCY=1 leaves out all but those.
+# and the guest's writes (latency.sh), BENCH_ONLY_LATENCY=1 leaves out all but those, BENCH_ONLY_PUSH=1 all but pushes (push.sh).
 : "${ROUNDS:=7}" "${DISK_SIZE:=6G}" "${FILES_BYTES:=2147483648}"
 if [ -z "${BENCH_DIR:-}" ]; then
   BENCH_DIR=/var/tmp
@@ -20,6 +20,7 @@ fi
 export TMPDIR=$BENCH_DIR
 . "$(dirname "$0")/../shell/functions.sh"
 . "$srcdir/tests/bench/latency.sh"
+. "$srcdir/tests/bench/push.sh"
 requires virtnbdbackup virtnbdrestore nbdcopy nbdkit qemu-nbd mke2fs
 requires_libvirt
 
@@ -291,6 +292,18 @@ bench_put_back ()
   rm -rf "$put_back_store" "$tmp/stopped.qcow2"
 }
 
+# finish [push]: keeps the results where that is wanted, and tells them.
+finish ()
+{
+  if [ -n "${BENCH_KEEP:-}" ]; then
+    cp "$results" "$BENCH_KEEP"
+  fi
+  # A limit that was missed is a result, and wants no logs.
+  trap - ERR
+  show_logs () { :; }
+  "$srcdir/tests/bench/report.py" "$results" "$@"
+}
+
 echo "in $tmp, $ROUNDS rounds, $(nproc) processors, $(varve --version)"
 mkdir "$store"
 if [ -n "${BENCH_ONLY_LATENCY:-}" ]; then
@@ -298,6 +311,11 @@ if [ -n "${BENCH_ONLY_LATENCY:-}" ]; then
   exit 0
 fi
 make_source
+if [ -n "${BENCH_ONLY_PUSH:-}" ]; then
+  bench_push
+  finish push
+  exit 0
+fi
 if [ -z "${BENCH_ONLY_BACKUPS:-}" ]; then
   start_export
   for ((round = 1; round <= ROUNDS; round++)); do
@@ -318,17 +336,13 @@ for ((round = 1; round <= ROUNDS; round++)); do
   echo "round $round of backups"
   backup_round "$round"
 done
-virsh destroy "$ours"
-virsh destroy "$theirs"
-rm -rf "$store" "$peer" "$tmp/theirs.qcow2"
-bench_put_back
 if [ -z "${BENCH_ONLY_BACKUPS:-}" ]; then
   bench_latency
 fi
-if [ -n "${BENCH_KEEP:-}" ]; then
-  cp "$results" "$BENCH_KEEP"
-fi
-# A limit that was missed is a result, and wants no logs.
-trap - ERR
-show_logs () { :; }
-"$srcdir/tests/bench/report.py" "$results"
+rm -rf "$store" "$peer"
+bench_push
+virsh destroy "$ours"
+virsh destroy "$theirs"
+rm "$tmp/theirs.qcow2"
+bench_put_back
+finish

@@ -28,6 +28,11 @@ class Job(machine.Case):
         action.set_name('web')
         action.set_owner('night')
         action.set_incremental('never')
+        action.set_mode('push')
+        action.set_verify(False)
+        action.set_fleece(True)
+        action.set_compress(True)
+        action.set_requests(16, 1024)
         action.add_disk('vdb', False)
         action.set_quiesce(True, 30)
         action.set_speed(50 * machine.MIB)
@@ -51,6 +56,7 @@ class Job(machine.Case):
 
         text = job.to_xml()
         for part in ("name='web'", "owner='night'", '<incremental>never</incremental>', machine.UUID,
+                     "<mode verify='no' compress='yes' workers='16' chunk='1024'>push</mode>", '<fleece/>',
                      "file='/srv/vda.qcow2'", "timeout='30'", "name='proof'", 'web01@latest', '/srv/vda.raw',
                      "scratch-limit='1' unit='MiB'", "directory='/srv/scratch'", "agent='/run/web03.agent'",
                      "name='kvm1' port='10810'"):
@@ -72,7 +78,8 @@ class Job(machine.Case):
     def test_none_takes_back(self):
         job, action = self.backup_job()
         before = job.to_xml()
-        for setter, value in ((action.set_name, 'web'), (action.set_owner, 'night'), (action.set_incremental, 'never')):
+        for setter, value in ((action.set_name, 'web'), (action.set_owner, 'night'), (action.set_incremental, 'never'),
+                              (action.set_mode, 'push')):
             setter(value)
             self.assertNotEqual(job.to_xml(), before)
             setter(None)

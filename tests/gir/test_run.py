@@ -150,6 +150,19 @@ class Run(Circle, machine.Case):
         self.assertTrue(errors[0].matches(Gio.io_error_quark(), Gio.IOErrorEnum.CANCELLED))
         self.assertEqual(told.threads, {thread.ident})
 
+    def test_speed_while_it_runs(self):
+        """At the first speed it would take hours."""
+        for mode in 'pull', 'push':
+            job, action = self.backup_job()
+            action.set_mode(mode)
+            action.set_incremental('never')
+            action.set_speed(1024)
+            execution = Varve.Run.new(job)
+            execution.set_state_directory(self.state)
+            execution.set_event_func(lambda event, data: event.type == Varve.EventType.PROGRESS and execution.set_speed(0),
+                                     None)
+            self.assertTrue(execution.execute(None))
+
     def test_busy(self):
         """The lock keeps threads apart as it does processes."""
         errors = []

@@ -6,6 +6,7 @@
  * and half of all that the tests computed when they were hashed. */
 #include "config.h"
 
+#include <err.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -18,13 +19,6 @@
 #include <xxhash.h>
 
 #define BLOCK 65536
-
-static void
-die (const char *path)
-{
-  fprintf (stderr, "disk-digest: %s: %s\n", path, strerror (errno));
-  exit (1);
-}
 
 static bool
 is_zero (const uint8_t *block, size_t length)
@@ -42,7 +36,7 @@ read_block (int fd, const char *path, uint8_t *block, off_t offset)
     ssize_t n = pread (fd, block + done, BLOCK - done, offset + (off_t)done);
 
     if (n < 0)
-      die (path);
+      err (1, "%s", path);
     if (n == 0)
       break;
     done += (size_t)n;
@@ -57,7 +51,7 @@ next_data (int fd, const char *path, off_t offset, off_t size)
   off_t data = offset < size ? lseek (fd, offset, SEEK_DATA) : size;
 
   if (data < 0 && errno != ENXIO)
-    die (path);
+    err (1, "%s", path);
   return data < 0 ? size : data / BLOCK * BLOCK;
 }
 
@@ -83,7 +77,7 @@ main (int argc, char **argv)
   }
   fd = open (argv[1], O_RDONLY | O_CLOEXEC);
   if (fd < 0 || fstat (fd, &info) < 0)
-    die (argv[1]);
+    err (1, "%s", argv[1]);
   XXH3_128bits_reset (state);
   for (off_t at = next_data (fd, argv[1], 0, info.st_size); at < info.st_size;
        at = next_data (fd, argv[1], at + BLOCK, info.st_size)) {

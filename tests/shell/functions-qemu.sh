@@ -212,6 +212,9 @@ guest ()
 assert_guest_unhurt ()
 {
   local limit=$((${1:-5000} * 1000)) report errors longest
+  # virtlogd writes what the console said a little behind it.
+  wait_for 20 "the report of the guest on its writes" \
+    grep -a '^guest: ok numbers \(stopped\|running\)' "$tmp/$vm.console"
   report=$(grep -a '^guest: ok numbers \(stopped\|running\)' "$tmp/$vm.console" | tail -n 1)
   if ! [[ "$report" =~ with\ ([0-9]+)\ errors,\ longest\ write\ ([0-9]+)\ us ]]; then
     fail "the guest told nothing about its writes"

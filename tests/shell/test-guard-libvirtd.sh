@@ -83,7 +83,7 @@ assert_as_before ()
 
 next_backup ()
 {
-  varve run "$backup_job" > "$tmp/next.log"
+  varve backup "${backup_args[@]}" --to "images:$store" > "$tmp/next.log"
   backups=$((backups + 1))
   assert_decision vda incremental 'changed since backup'
   assert_decision vdb incremental 'changed since backup'

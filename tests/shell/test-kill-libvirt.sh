@@ -4,6 +4,7 @@
 #
 # Backups of a running libvirt domain that are cut. Argument:
 #   varve  is killed at failure points, while the guest writes both disks all the time: the next run is incremental
+#   push   the same of backups that QEMU writes itself
 #   qemu   is killed while varve stands at a point: the run fails, unless all was read; the next run is a rescan that
 #          stores only what differs
 # Nothing half-made is listed, nothing is left, and every backup is exact.
@@ -49,17 +50,16 @@ kill_varve ()
   local point started
   define_domain --guest 'numbers vda vdb delay=1000' kill "${disk_files[@]}"
   start_domain
-  backup_args=("$domain")
+  backup_args=("$domain" --mode "$1")
   before=$(node_names)
   backup_again full
   backup_again incremental
-  for point in session-recorded $(failure_points libvirt-start libvirt-end libvirt-checkpoint) \
-    session-started copy-disk store-before-rename run-committed; do
+  for point in "${@:2}"; do
     started=$SECONDS
     kill_backup_at "$point"
     assert_equal "$(count_sessions)" 1 "sessions on record after a kill at $point"
     case "$point" in
-    libvirt-start-after | copy-disk | libvirt-checkpoint-before)
+    libvirt-start-after | copy-disk | push-wait | libvirt-checkpoint-before)
       varve recover > "$tmp/recover.log"
       assert_contains "$tmp/recover.log" ' ended session [0-9a-f]+ of backup 2'
       assert_nothing_left_on_host
@@ -130,7 +130,12 @@ kill_qemu_of_domain ()
 
 if [ "$1" = varve ]; then
   requires_guest
-  kill_varve
+  kill_varve pull session-recorded $(failure_points libvirt-start libvirt-end libvirt-checkpoint) \
+    session-started copy-disk store-before-rename run-committed
+elif [ "$1" = push ]; then
+  requires_guest
+  kill_varve push session-recorded $(failure_points libvirt-start) session-started push-wait push-ready \
+    session-copied session-closed push-adopted store-before-rename run-committed
 else
   kill_qemu_of_domain
 fi

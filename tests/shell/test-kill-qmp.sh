@@ -4,7 +4,8 @@
 #
 # SIGKILL at every failure point that a backup of a running QEMU passes, while its guest writes both disks all the
 # time: nothing half-made is listed, the next run (or `varve recover`) ends what was left, that run is incremental,
-# every backup listed is exact, and the guest has noticed nothing. Argument: the strategy, filter or job.
+# every backup listed is exact, and the guest has noticed nothing. Argument: the strategy, filter, job, push, or
+# fleece: a push through one.
 . "$(dirname "$0")/functions.sh"
 . "$shell_dir/functions-kill.sh"
 requires_guest
@@ -17,6 +18,16 @@ if [ "$1" = filter ]; then
   points=$(failure_points session store copy qmp-start qmp-end run)
   least=28
   start_qemu --guest 'numbers vda vdb delay=1000' "${disk_files[@]}"
+elif [ "$1" = push ]; then
+  points=$(echo session-{recorded,guarded,started} push-opened qmp-start-transaction push-wait push-tick push-ready
+    echo session-copied qmp-end-{switched,nodes,bitmaps} session-closed push-adopted store-before-rename store-renamed
+    echo run-committed)
+  least=16
+  start_qemu --guest 'numbers vda vdb delay=1000' "${disk_files[@]}"
+elif [ "$1" = fleece ]; then
+  points=$(echo push-opened qmp-start-exported push-tick qmp-end-{exports,switched} session-closed)
+  least=6
+  start_qemu --guest 'numbers vda vdb delay=1000' "${disk_files[@]}"
 else
   # Without ids the drives cannot be switched to filters of ours: the backup is a job.
   points=$(echo session-started; failure_points copy qmp-end; echo qmp-start-{server,transaction,exported})
@@ -24,6 +35,11 @@ else
   start_qemu --no-id --guest 'numbers vda vdb delay=1000' "${disk_files[@]}"
 fi
 backup_args=(-c "qmp+unix://$qmp" vm)
+if [ "$1" = push ]; then
+  backup_args+=(--mode push)
+elif [ "$1" = fleece ]; then
+  backup_args+=(--mode push --fleece)
+fi
 before=$(qemu_names)
 sleep 1
 
@@ -44,7 +60,7 @@ assert_guest_as_documented ()
 prepare_point ()
 {
   options=()
-  if [ "$1" = copy-tick ]; then
+  if [[ "$1" == *-tick ]]; then
     guest fill vda offset=8M length=6M "seed=$RANDOM" > "$tmp/fill.log"
     options=(--speed 2M)
   fi
@@ -75,7 +91,7 @@ for point in $points; do
   n=$((n + 1))
   case "$point" in
   # Not behind a kill within the start: recovery would let the guest run, which is paused for the proof.
-  copy-tick | qmp-end-switched | session-closed | store-before-rename | run-committed)
+  copy-tick | push-tick | qmp-end-switched | session-closed | store-before-rename | run-committed)
     proved_backup > "$tmp/proved.log"
     expect_backup_again incremental 'changed since backup'
     ;;

@@ -267,6 +267,34 @@ test_speed_and_ticks (void)
   block_sink_free (sink);
 }
 
+/* *@data: the copy. */
+static bool
+lift_limit (uint64_t done, uint64_t total, gpointer data, GError **error)
+{
+  ((BlockCopy *)data)->speed = 0;
+  return true;
+}
+
+/* At the first speed it would take two hours. */
+static void
+test_changed_speed (void)
+{
+  g_autofree uint8_t *content = random_content (8u << 20);
+  BlockSource *source = block_memory_source_new (content, 8u << 20, NULL);
+  BlockSink *sink = block_null_sink_new (8u << 20);
+  BlockCopy copy = {
+    .source = source, .sink = sink, .tick = lift_limit, .tick_data = &copy, .speed = 1024
+  };
+  gint64 began = g_get_monotonic_time ();
+  GError *error = NULL;
+
+  g_assert_true (block_copy (&copy, NULL, NULL, &error));
+  g_assert_no_error (error);
+  g_assert_cmpint (g_get_monotonic_time () - began, <, 60 * G_TIME_SPAN_SECOND);
+  block_source_free (source);
+  block_sink_free (sink);
+}
+
 int
 main (int argc, char **argv)
 {
@@ -278,5 +306,6 @@ main (int argc, char **argv)
   g_test_add_func ("/copy/bound", test_bound);
   g_test_add_func ("/copy/vast", test_vast);
   g_test_add_func ("/copy/speed-and-ticks", test_speed_and_ticks);
+  g_test_add_func ("/copy/changed-speed", test_changed_speed);
   return g_test_run ();
 }

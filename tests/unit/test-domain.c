@@ -60,6 +60,9 @@ test_start (void)
   varve_start_disk_also (disk, "OLDER");
   varve_start_disk_also (disk, "OLDEST");
   disk->checkpoint = disk->transient = true;
+  disk->target = g_strdup ("/t");
+  start->push = true;
+  start->speed = 7;
 
   g_autoptr (VarveStart) copy = varve_start_copy (start);
   const VarveStartDisk *found = varve_start_find_disk (copy, "vda");
@@ -74,6 +77,9 @@ test_start (void)
   g_assert_cmpuint (found->since_also->len, ==, 2);
   g_assert_cmpstr (found->since_also->pdata[1], ==, "OLDEST");
   g_assert_true (found->checkpoint && found->transient);
+  g_assert_cmpstr (found->target, ==, "/t");
+  g_assert_true (copy->push);
+  g_assert_cmpuint (copy->speed, ==, 7);
   g_assert_null (varve_start_find_disk (copy, "vdb"));
 }
 
@@ -97,6 +103,30 @@ test_named_errors (void)
   g_assert_false (varve_domain_freeze (domain, 1, NULL, &error));
   g_assert_error (error, VARVE_ERROR, VARVE_ERROR_UNSUPPORTED);
   g_assert_true (g_str_has_prefix (error->message, "Domain 'vm1'"));
+}
+
+/* A driver that knows nothing of push is not asked. */
+static void
+test_no_push (void)
+{
+  g_autoptr (VarveDomain) domain = varve_fake_domain_new ("vm1");
+  g_autoptr (VarveStart) start = varve_start_new ("0123456789abcdef");
+  g_autoptr (VarveStartReport) report = NULL;
+  g_autoptr (VarveSnapshot) snapshot = NULL;
+  g_autoptr (GError) error = NULL;
+  VarveDomainOps old = *domain->ops;
+  uint64_t pause_us;
+
+  start->push = true;
+  old.progress = NULL;
+  domain->ops = &old;
+  g_assert_true (varve_domain_check (domain, start, &report, NULL, &error));
+  g_assert_cmpuint (report->refusals->len, ==, 1);
+  g_assert_nonnull (strstr (report->refusals->pdata[0], "use pull"));
+  g_assert_false (varve_domain_start (domain, start, &snapshot, &pause_us, NULL, &error));
+  g_assert_error (error, VARVE_ERROR, VARVE_ERROR_UNSUPPORTED);
+  g_assert_null (snapshot);
+  g_assert_cmpstr (varve_fake_calls (domain)[0], ==, NULL);
 }
 
 static void
@@ -244,6 +274,7 @@ main (int argc, char **argv)
   g_test_add_func ("/domain/open", test_open);
   g_test_add_func ("/domain/start", test_start);
   g_test_add_func ("/domain/named-errors", test_named_errors);
+  g_test_add_func ("/domain/no-push", test_no_push);
   g_test_add_func ("/domain/fake", test_fake);
   g_test_add_func ("/domain/fake-checkpoints", test_fake_checkpoints);
   g_test_add_func ("/domain/left-out-ops", test_left_out_ops);

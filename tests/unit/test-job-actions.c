@@ -93,6 +93,11 @@ test_backup_setters (void)
   varve_backup_action_set_name (action, "web");
   varve_backup_action_set_owner (action, "nightly");
   varve_backup_action_set_incremental (action, "never");
+  varve_backup_action_set_mode (action, "push");
+  varve_backup_action_set_verify (action, FALSE);
+  varve_backup_action_set_fleece (action, TRUE);
+  varve_backup_action_set_compress (action, TRUE);
+  varve_backup_action_set_requests (action, 8, 256);
   varve_backup_action_add_disk (action, "vda", TRUE);
   varve_backup_action_add_disk (action, "vdb", FALSE);
   varve_backup_action_set_quiesce (action, TRUE, 5);
@@ -106,6 +111,12 @@ test_backup_setters (void)
   g_assert_cmpstr (def->name, ==, "web");
   g_assert_cmpstr (def->owner, ==, "nightly");
   g_assert_cmpstr (def->incremental, ==, "never");
+  g_assert_cmpstr (def->mode, ==, "push");
+  g_assert_false (def->verify);
+  g_assert_true (def->fleece);
+  g_assert_true (def->compress);
+  g_assert_cmpuint (def->workers, ==, 8);
+  g_assert_cmpuint (def->chunk, ==, 256);
   g_assert_cmpuint (def->disks->len, ==, 2);
   g_assert_true (((VarveJobDisk *)g_ptr_array_index (def->disks, 0))->backup);
   g_assert_false (((VarveJobDisk *)g_ptr_array_index (def->disks, 1))->backup);
@@ -115,10 +126,16 @@ test_backup_setters (void)
   g_assert_cmpuint (def->speed, ==, 3 * 1024 * 1024);
   g_assert_cmpuint (def->wait, ==, 90);
 
+  varve_backup_action_set_requests (action, 65, 0);
+  assert_refused (job, "number of workers");
+  varve_backup_action_set_requests (action, 0, 63);
+  assert_refused (job, "chunk");
   varve_backup_action_set_incremental (action, NULL);
+  varve_backup_action_set_mode (action, NULL);
   varve_backup_action_set_owner (action, NULL);
   def = varve_backup_action_def (action);
   g_assert_cmpstr (def->incremental, ==, "auto");
+  g_assert_cmpstr (def->mode, ==, "pull");
   g_assert_null (def->owner);
 }
 
@@ -354,6 +371,7 @@ test_refused_values (void)
     { varve_backup_action_set_name, "a\n", "action's name is 'a\\x0a'" },
     { varve_backup_action_set_owner, "Nightly", "owner is 'Nightly'" },
     { varve_backup_action_set_owner, "0123456789012345678901234567890123456789", "1 to 39" },
+    { varve_backup_action_set_mode, "both", "mode is 'both'" },
     { varve_backup_action_set_incremental, "", "incremental is ''" },
     { varve_backup_action_set_incremental, "a/b", "incremental is 'a/b'" },
     { varve_backup_action_set_incremental, "\xff", "incremental is '\xef\xbf\xbd'" },

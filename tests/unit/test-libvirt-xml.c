@@ -94,6 +94,35 @@ test_backup_incremental (void)
       "</domainbackup>\n");
 }
 
+/* No server, no export: a target, which is there already. */
+static void
+test_backup_push (void)
+{
+  g_autoptr (VarveLibvirtDefinition) domain = definition ();
+  g_autoptr (VarveStart) start = new_start ();
+  g_autofree char *text = NULL;
+
+  start->push = true;
+  add (start, "vda", NULL, NULL)->target = g_strdup ("/store/<1>.qcow2");
+  add (start, "vdb", "varve.o-1.b.n", NULL)->target = g_strdup ("/store/b");
+  text = varve_libvirt_format_backup (start, domain);
+  g_assert_cmpstr (text, ==,
+                   "<domainbackup mode='push'>\n"
+                   "  <disks>\n"
+                   "    <disk name='vda' backup='yes' type='file' backupmode='full'>\n"
+                   "      <driver type='qcow2'/>\n"
+                   "      <target file='/store/&lt;1&gt;.qcow2'/>\n"
+                   "    </disk>\n"
+                   "    <disk name='vdb' backup='yes' type='file' backupmode='incremental' "
+                   "incremental='varve.o-1.b.n'>\n"
+                   "      <driver type='qcow2'/>\n"
+                   "      <target file='/store/b'/>\n"
+                   "    </disk>\n"
+                   "    <disk name='hda' backup='no'/>\n"
+                   "  </disks>\n"
+                   "</domainbackup>\n");
+}
+
 static void
 test_checkpoint (void)
 {
@@ -165,6 +194,23 @@ test_read_backup (void)
   g_assert_cmpuint (backup->disks->len, ==, 1);
   g_assert_cmpstr (g_ptr_array_index (backup->disks, 0), ==, "vda");
   g_assert_cmpstr (g_ptr_array_index (backup->scratch, 0), ==, "/var/tmp/run/s-vda.qcow2");
+}
+
+static void
+test_read_push (void)
+{
+  static const char xml[] = "<domainbackup mode='push'>\n  <disks>\n"
+                            "    <disk name='vda' backup='yes' type='file' backupmode='full' "
+                            "index='5'>\n      <driver type='qcow2'/>\n"
+                            "      <target file='/store/a.partial/vda.qcow2'/>\n    </disk>\n"
+                            "    <disk name='vdb' backup='no'/>\n  </disks>\n</domainbackup>\n";
+  g_autoptr (VarveLibvirtBackup) backup = varve_libvirt_backup_parse (xml, NULL);
+
+  g_assert_nonnull (backup);
+  g_assert_cmpstr (backup->mode, ==, "push");
+  g_assert_null (backup->session);
+  g_assert_cmpuint (backup->targets->len, ==, 1);
+  g_assert_cmpstr (g_ptr_array_index (backup->targets, 0), ==, "/store/a.partial/vda.qcow2");
 }
 
 /* Names that only look like ours must not make a job ours. */
@@ -286,9 +332,11 @@ main (int argc, char **argv)
   g_test_init (&argc, &argv, NULL);
   g_test_add_func ("/libvirt-xml/backup/full", test_backup_full);
   g_test_add_func ("/libvirt-xml/backup/incremental", test_backup_incremental);
+  g_test_add_func ("/libvirt-xml/backup/push", test_backup_push);
   g_test_add_func ("/libvirt-xml/checkpoint", test_checkpoint);
   g_test_add_func ("/libvirt-xml/redefine", test_redefine);
   g_test_add_func ("/libvirt-xml/read/backup", test_read_backup);
+  g_test_add_func ("/libvirt-xml/read/push", test_read_push);
   g_test_add_func ("/libvirt-xml/read/foreign-backup", test_foreign_backup);
   g_test_add_func ("/libvirt-xml/read/checkpoint", test_read_checkpoint);
   g_test_add_func ("/libvirt-xml/read/invalid-checkpoint", test_invalid_checkpoint);

@@ -34,9 +34,11 @@ typedef struct {
   const char *backup_uuid;
   const char *damaged; /* this backup's files fail the cheap check */
   unsigned links;
+  bool no_sums; /* of any backup */
   /* asked for */
   const char *incremental;
   bool excluded;
+  bool push;
   /* expected */
   VarveDecision decision;
   const char *base;
@@ -95,6 +97,18 @@ static const Case cases[] = {
     .reason = "asked for" },
   { "named checkpoint", .bitmap = CK_B, .older = CK_A, .has_a = true, .has_b = true,
     .incremental = CK_A, .decision = VARVE_DECISION_INCREMENTAL, .base = ID_A, .since = CK_A },
+  { "no sums: an increment does not mind", .bitmap = CK_B, .has_a = true, .has_b = true,
+    .no_sums = true, .decision = VARVE_DECISION_INCREMENTAL, .base = ID_B, .since = CK_B },
+  { "no sums: nothing to compare with", .has_a = true, .has_b = true, .no_sums = true,
+    .decision = VARVE_DECISION_FULL, .reason = "has no sums" },
+  { "push", .push = true, .bitmap = CK_B, .has_a = true, .has_b = true,
+    .decision = VARVE_DECISION_INCREMENTAL, .base = ID_B, .since = CK_B },
+  { "push, bitmap lost", .push = true, .has_a = true, .has_b = true,
+    .decision = VARVE_DECISION_FULL, .reason = "a push does not compare" },
+  { "push, grown", .push = true, .size = 2 * GIB, .bitmap = CK_A, .has_a = true,
+    .decision = VARVE_DECISION_FULL, .reason = "has grown" },
+  { "push, end of the chain", .push = true, .bitmap = CK_A, .has_a = true, .links = 60,
+    .decision = VARVE_DECISION_INCREMENTAL, .base = ID_A, .since = CK_A, .flatten = true },
   { "excluded", .excluded = true, .decision = VARVE_DECISION_SKIP, .reason = "left out",
     .no_checkpoint = true },
   { "cdrom", .cdrom = true, .decision = VARVE_DECISION_SKIP, .reason = "is a CD-ROM",
@@ -133,6 +147,7 @@ add_manifest (GPtrArray *manifests, const Case *c, const char *id)
   manifest->domain = g_strdup ("web01");
   disk->size = c->backup_size ? c->backup_size : GIB;
   disk->links = c->links ? c->links : 1;
+  disk->sums_file = c->no_sums ? NULL : g_strdup ("vda.sums");
   g_ptr_array_add (manifests, manifest);
 }
 
@@ -167,6 +182,7 @@ plan_case (const Case *c, VarvePlanInput *input, GError **error)
   input->check_base = check_base;
   input->check_data = (gpointer)c;
   input->incremental = c->incremental ? c->incremental : "auto";
+  input->push = c->push;
   add_disks (input->disks, c);
   add_bitmap (input->bitmaps, c, c->older, c->older_dirty);
   add_bitmap (input->bitmaps, c, c->bitmap, c->dirty);

@@ -9,7 +9,6 @@
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
-#include <utime.h>
 #include <glib/gstdio.h>
 
 #include "state-fixture.h"
@@ -59,6 +58,7 @@ full_record (void)
   VarveRecordDisk *vda = varve_record_add_disk (record, "vda");
   vda->since = g_strdup ("some bitmap of another's");
   vda->scratch = g_strdup ("/");
+  vda->target = g_strdup ("/t");
   vda->checkpoint = true;
   varve_record_add_disk (record, "#block123");
   varve_record_add_image (record, "vda", "/images/a;b=c.qcow2", "qcow2", "/etc/key");
@@ -94,11 +94,13 @@ assert_full_record (const VarveRecord *record)
   g_assert_cmpstr (disk->name, ==, "vda");
   g_assert_cmpstr (disk->since, ==, "some bitmap of another's");
   g_assert_cmpstr (disk->scratch, ==, "/");
+  g_assert_cmpstr (disk->target, ==, "/t");
   g_assert_true (disk->checkpoint);
   disk = record->disks->pdata[1];
   g_assert_cmpstr (disk->name, ==, "#block123");
   g_assert_null (disk->since);
   g_assert_null (disk->scratch);
+  g_assert_null (disk->target);
   g_assert_false (disk->checkpoint);
 
   g_assert_cmpuint (record->images->len, ==, 2);
@@ -185,6 +187,7 @@ test_refused (void)
     { MINIMAL "[disk ..]\n", "name of a disk" },
     { MINIMAL "[disk a b]\n", "name of a disk" },
     { MINIMAL "[disk vda]\nscratch=x\n", "'scratch'" },
+    { MINIMAL "[disk vda]\ntarget=x\n", "'target'" },
     { MINIMAL "[disk vda]\nsince=a/b\n", "'since'" },
     { MINIMAL "[disk vda]\ncheckpoint=yes\n", "'checkpoint'" },
     { MINIMAL "[disk vda]\nphase=started\n", "phase" },
@@ -357,31 +360,26 @@ test_list (Fixture *f, gconstpointer data)
 }
 
 static char *
-make_temporary (Fixture *f, const char *name, int age_s)
+make_temporary (Fixture *f, const char *name)
 {
   char *path = varve_state_dir_file (f->dir, "sessions", name);
-  time_t then = time (NULL) - age_s;
-  struct utimbuf times = { then, then };
 
   g_assert_true (g_file_set_contents (path, "", 0, NULL));
-  g_assert_cmpint (utime (path, &times), ==, 0);
   return path;
 }
 
 static void
 test_list_sweeps (Fixture *f, gconstpointer data)
 {
-  g_autofree char *old = make_temporary (f, ".aaaaaaaaaaaaaaaa.session.tmp-123456", 3600);
-  g_autofree char *young = make_temporary (f, ".bbbbbbbbbbbbbbbb.session.tmp-123456", 0);
-  g_autofree char *live = make_temporary (f, ".cccccccccccccccc.session.tmp-123456", 3600);
-  g_autofree char *other = make_temporary (f, ".dddddddddddddddd.session", 3600);
+  g_autofree char *dead = make_temporary (f, ".aaaaaaaaaaaaaaaa.session.tmp-123456");
+  g_autofree char *live = make_temporary (f, ".cccccccccccccccc.session.tmp-123456");
+  g_autofree char *other = make_temporary (f, ".dddddddddddddddd.session");
   g_autoptr (VarveLock) lock =
       varve_lock_take (f->dir, "session-cccccccccccccccc", "x", "y", 0, NULL, NULL);
   g_autoptr (GPtrArray) ids = varve_record_list (f->dir, NULL);
 
   g_assert_cmpuint (ids->len, ==, 0);
-  g_assert_cmpint (access (old, F_OK), ==, -1);
-  g_assert_cmpint (access (young, F_OK), ==, 0);
+  g_assert_cmpint (access (dead, F_OK), ==, -1);
   g_assert_cmpint (access (live, F_OK), ==, 0);
   g_assert_cmpint (access (other, F_OK), ==, 0);
 }

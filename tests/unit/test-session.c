@@ -370,6 +370,60 @@ test_recover_gone (Fixture *f, gconstpointer data)
   g_assert_cmpuint (records (f), ==, 0);
 }
 
+/* QEMU writes: nothing is read, and all of it counts only when all disks are ready. */
+static void
+test_push (Fixture *f, gconstpointer data)
+{
+  g_autoptr (GArray) progress = NULL;
+  g_autoptr (GError) error = NULL;
+  g_autoptr (VarveRecord) found = NULL;
+  VarveQuiesce none = { 0 };
+  bool frozen;
+  VarveSession *session;
+
+  f->start->push = true;
+  varve_fake_set_progress (f->domain, 5, 10, false);
+  session = begin (f, &none, &frozen, NULL, &error);
+  g_assert_no_error (error);
+  found = varve_record_load (f->dir, ID, &error);
+  g_assert_no_error (error);
+  g_assert_true (found->push);
+  g_assert_true (varve_session_progress (session, &progress, NULL, &error));
+  g_assert_cmpuint (progress->len, ==, 1);
+  g_assert_cmpuint (g_array_index (progress, VarvePushProgress, 0).done, ==, 5);
+  g_assert_true (varve_session_set_speed (session, 1000, NULL, &error));
+  g_assert_true (was_called (f, "set_speed 1000"));
+  g_assert_false (varve_session_finish (session, NULL, &error));
+  g_clear_error (&error);
+  varve_fake_set_progress (f->domain, 10, 10, true);
+  g_assert_true (varve_session_finish (session, NULL, &error));
+  g_assert_true (varve_session_keep (session, &error));
+  g_assert_true (varve_session_end (session, &error));
+  assert_clean (f);
+}
+
+/* A disk that fails ends it all, and the checkpoint goes. */
+static void
+test_push_fails (Fixture *f, gconstpointer data)
+{
+  g_autoptr (GArray) progress = NULL;
+  g_autoptr (GError) error = NULL;
+  VarveQuiesce none = { 0 };
+  bool frozen;
+  VarveSession *session;
+
+  f->start->push = true;
+  session = begin (f, &none, &frozen, NULL, &error);
+  g_assert_no_error (error);
+  varve_fake_fail (f->domain, "progress", VARVE_ERROR_NO_SPACE, 1);
+  g_assert_false (varve_session_progress (session, &progress, NULL, &error));
+  g_assert_error (error, VARVE_ERROR, VARVE_ERROR_NO_SPACE);
+  g_clear_error (&error);
+  g_assert_true (varve_session_end (session, &error));
+  g_assert_true (was_called (f, "checkpoint_remove " CHECKPOINT));
+  assert_clean (f);
+}
+
 #define ADD(path, data, test) g_test_add (path, Fixture, data, set_up, test, tear_down)
 
 int
@@ -387,6 +441,8 @@ main (int argc, char **argv)
   ADD ("/session/thaw-given-up", NULL, test_thaw_given_up);
   ADD ("/session/end-fails", GINT_TO_POINTER (0), test_end_fails);
   ADD ("/session/drop-fails", GINT_TO_POINTER (1), test_end_fails);
+  ADD ("/session/push", NULL, test_push);
+  ADD ("/session/push-fails", NULL, test_push_fails);
   ADD ("/session/recover/uncommitted", NULL, test_recover_uncommitted);
   ADD ("/session/recover/committed", NULL, test_recover_committed);
   ADD ("/session/recover/unknown", NULL, test_recover_unknown);

@@ -20,6 +20,16 @@ typedef struct {
   char *root; /* absolute */
 } VarveImagesStore;
 
+/* A backup that is being written. */
+typedef struct {
+  VarveStoreWrite write;
+  char *final;   /* STORE/NAME-uuid8/BACKUP */
+  char *partial; /* …/BACKUP.partial */
+  GPtrArray *layers;
+  int lock;
+  bool committed;
+} VarveImagesWrite;
+
 #define VARVE_IMAGES_PARTIAL ".partial"
 #define VARVE_IMAGES_DELETED ".deleted"
 
@@ -51,7 +61,25 @@ bool varve_images_read_by_qemu (const char *path, const char *disk, unsigned lin
 bool varve_images_check_base (VarveStoreImpl *impl, const VarveManifest *manifest, const char *disk,
                               GCancellable *cancellable, GError **error);
 
+/* One layer against the manifest: its file is there, of the right size, with the right header and link. */
+bool varve_images_check_layer (const char *path, const char *backup, const VarveManifestDisk *layer,
+                               GError **error);
+
+/* adopt.c */
+bool varve_images_add_target (VarveStoreWrite *write, VarveManifestDisk *disk,
+                              const VarveManifest *base, char **out_path, char **out_root,
+                              GCancellable *cancellable, GError **error);
+bool varve_images_adopt_disk (VarveStoreWrite *write, VarveManifestDisk *disk, bool read_back,
+                              BlockTickFunc tick, gpointer tick_data, GCancellable *cancellable,
+                              GError **error);
+
 /* write.c */
+/* What a layer of @disk on @base (NULL: a full one) is called, and what it links to: fills in file, base and links.
+ * *@out_backing (transfer full) is NULL without a base. */
+void varve_images_name_layer (VarveManifestDisk *disk, const VarveManifest *base,
+                              char **out_backing);
+/* The name of its sums is filled in where it has none. */
+void varve_images_name_sums (VarveManifestDisk *disk);
 bool varve_images_begin (VarveStoreImpl *impl, const char *domain, const char *uuid,
                          const char *backup, VarveStoreWrite **out, GCancellable *cancellable,
                          GError **error);

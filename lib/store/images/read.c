@@ -191,9 +191,9 @@ varve_images_difference (VarveStoreImpl *impl, const VarveManifest *from, const 
 
 /* --- the cheap check -------------------------------------------------------------------------- */
 
-static bool
-check_layer (const char *path, const VarveManifest *manifest, const VarveManifestDisk *layer,
-             GError **error)
+bool
+varve_images_check_layer (const char *path, const char *backup, const VarveManifestDisk *layer,
+                          GError **error)
 {
   g_auto (BlockQcow2Header) header = { 0 };
   g_autofree char *backing =
@@ -202,20 +202,19 @@ check_layer (const char *path, const VarveManifest *manifest, const VarveManifes
 
   if (stat (path, &st) < 0)
     return varve_throw (error, VARVE_ERROR_STORE_DAMAGED,
-                        "the image of disk '%s' in backup %s is missing", layer->name,
-                        manifest->id);
+                        "the image of disk '%s' in backup %s is missing", layer->name, backup);
   if ((uint64_t)st.st_size != layer->file_size)
     return varve_throw (error, VARVE_ERROR_STORE_DAMAGED,
                         "the image of disk '%s' in backup %s has %" G_GUINT64_FORMAT
                         " bytes instead of %" G_GUINT64_FORMAT,
-                        layer->name, manifest->id, (uint64_t)st.st_size, layer->file_size);
+                        layer->name, backup, (uint64_t)st.st_size, layer->file_size);
   if (!block_qcow2_header_read (path, &header, error))
     return false;
   if (header.size != layer->size || g_strcmp0 (header.backing_file, backing) != 0 ||
       (backing && g_strcmp0 (header.backing_format, "qcow2") != 0))
     return varve_throw (error, VARVE_ERROR_STORE_DAMAGED,
                         "the header of disk '%s' in backup %s is not the one it was written with",
-                        layer->name, manifest->id);
+                        layer->name, backup);
   return true;
 }
 
@@ -238,7 +237,7 @@ varve_images_check_base (VarveStoreImpl *impl, const VarveManifest *manifest, co
       return varve_throw (error, VARVE_ERROR_STORE_DAMAGED, "backup %s does not have disk '%s'",
                           manifest->id, disk);
     path = g_build_filename (directory, layer->file, NULL);
-    if (!check_layer (path, manifest, layer, error))
+    if (!varve_images_check_layer (path, manifest->id, layer, error))
       return false;
     if (layer->base == NULL)
       return true;

@@ -23,14 +23,7 @@ typedef struct {
   VarveSumsWriter *sums;
 } Layer;
 
-typedef struct {
-  VarveStoreWrite write;
-  char *final;   /* STORE/NAME-uuid8/BACKUP */
-  char *partial; /* …/BACKUP.partial */
-  GPtrArray *layers;
-  int lock;
-  bool committed;
-} Write;
+typedef VarveImagesWrite Write;
 
 static void
 layer_free (gpointer data)
@@ -123,25 +116,42 @@ open_layer (Write *write, const char *disk, const char *image, const char *sums,
   return layer;
 }
 
+/* No hidden files: a manifest that names one is not believed. */
+static char *
+file_name (const char *disk, const char *ending)
+{
+  return g_strconcat (disk[0] == '.' ? "_" : "", disk, ending, NULL);
+}
+
+void
+varve_images_name_layer (VarveManifestDisk *disk, const VarveManifest *base, char **out_backing)
+{
+  const VarveManifestDisk *below = base ? varve_manifest_find_disk (base, disk->name) : NULL;
+
+  disk->file = file_name (disk->name, ".qcow2");
+  disk->base = base ? g_strdup (base->id) : NULL;
+  disk->links = below ? below->links + 1 : 1;
+  *out_backing = below ? g_strdup_printf ("../%s/%s", base->id, below->file) : NULL;
+}
+
+void
+varve_images_name_sums (VarveManifestDisk *disk)
+{
+  if (disk->sums_file == NULL)
+    disk->sums_file = file_name (disk->name, ".sums");
+}
+
 bool
 varve_images_add_disk (VarveStoreWrite *owned, VarveManifestDisk *disk, const VarveManifest *base,
                        BlockSink **out_sink, BlockSumFunc *out_sum, gpointer *out_sum_data,
                        GCancellable *cancellable, GError **error)
 {
   Write *write = (Write *)owned;
-  const VarveManifestDisk *below = base ? varve_manifest_find_disk (base, disk->name) : NULL;
-  const char *dot;
   g_autofree char *backing = NULL;
   Layer *layer;
 
-  /* No hidden files: a manifest that names one is not believed. */
-  dot = disk->name[0] == '.' ? "_" : "";
-  disk->file = g_strconcat (dot, disk->name, ".qcow2", NULL);
-  disk->sums_file = g_strconcat (dot, disk->name, ".sums", NULL);
-  disk->base = base ? g_strdup (base->id) : NULL;
-  disk->links = below ? below->links + 1 : 1;
-  if (below)
-    backing = g_strdup_printf ("../%s/%s", base->id, below->file);
+  varve_images_name_layer (disk, base, &backing);
+  varve_images_name_sums (disk);
   layer = open_layer (write, disk->name, disk->file, disk->sums_file, disk->size, backing, error);
   if (layer == NULL)
     return false;
@@ -233,10 +243,13 @@ varve_images_flatten_disk (VarveStoreWrite *owned, VarveManifestDisk *disk, Bloc
   Write *write = (Write *)owned;
   g_autofree char *path = g_build_filename (write->partial, disk->file, NULL);
   g_autofree char *image = g_strconcat (disk->file, ".full", NULL);
-  g_autofree char *sums = g_strconcat (disk->sums_file, ".full", NULL);
+  g_autofree char *sums = NULL;
   g_autofree char *reason = NULL;
-  Layer *layer = open_layer (write, disk->name, image, sums, disk->size, NULL, error);
+  Layer *layer;
 
+  varve_images_name_sums (disk);
+  sums = g_strconcat (disk->sums_file, ".full", NULL);
+  layer = open_layer (write, disk->name, image, sums, disk->size, NULL, error);
   if (layer == NULL)
     return false;
   g_ptr_array_add (write->layers, layer);

@@ -18,6 +18,7 @@ typedef struct {
   VarveDomainState state;
   VarveSnapshotState snapshot_state;
   uint64_t scratch_used;
+  VarvePushProgress progress;
   bool keeps_metadata;
 } VarveFake;
 

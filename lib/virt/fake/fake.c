@@ -132,6 +132,12 @@ varve_fake_set_scratch_used (VarveDomain *domain, uint64_t bytes)
 }
 
 void
+varve_fake_set_progress (VarveDomain *domain, uint64_t done, uint64_t total, bool ready)
+{
+  ((Fake *)domain)->progress = (VarvePushProgress){ done, total, ready };
+}
+
+void
 varve_fake_keep_metadata (VarveDomain *domain)
 {
   ((Fake *)domain)->keeps_metadata = true;
@@ -331,12 +337,36 @@ fake_poll (VarveSnapshot *snapshot, VarveSnapshotStatus *out, GCancellable *canc
 }
 
 static bool
+fake_progress (VarveSnapshot *snapshot, GArray **out, GCancellable *cancellable, GError **error)
+{
+  Fake *fake = (Fake *)snapshot->domain;
+
+  if (!varve_fake_enter (snapshot->domain, "progress", NULL, cancellable, error))
+    return false;
+  *out = g_array_new (FALSE, TRUE, sizeof (VarvePushProgress));
+  for (guint i = 0; i < snapshot->start->disks->len; i++)
+    g_array_append_val (*out, fake->progress);
+  return true;
+}
+
+static bool
+fake_set_speed (VarveSnapshot *snapshot, uint64_t speed, GCancellable *cancellable, GError **error)
+{
+  g_autofree char *argument = g_strdup_printf ("%" G_GUINT64_FORMAT, speed);
+
+  return varve_fake_enter (snapshot->domain, "set_speed", argument, cancellable, error);
+}
+
+static bool
 fake_finish (VarveSnapshot *snapshot, GCancellable *cancellable, GError **error)
 {
   Fake *fake = (Fake *)snapshot->domain;
 
   if (!varve_fake_enter (snapshot->domain, "finish", NULL, cancellable, error))
     return false;
+  if (snapshot->start->push && !fake->progress.ready)
+    return varve_throw (error, VARVE_ERROR_USAGE, "The push of the fake domain '%s' is not ready.",
+                        snapshot->domain->name);
   return fake->snapshot_state == VARVE_SNAPSHOT_ALIVE ||
          varve_throw (error, VARVE_ERROR_SOURCE_LOST,
                       "The snapshot of the fake domain '%s' is lost, as the script says.",
@@ -386,6 +416,8 @@ static const VarveDomainOps fake_ops = {
   .attach = fake_attach,
   .endpoint = fake_endpoint,
   .poll = fake_poll,
+  .progress = fake_progress,
+  .set_speed = fake_set_speed,
   .finish = fake_finish,
   .end = fake_end,
   .snapshot_free = fake_snapshot_free,

@@ -22,6 +22,8 @@ void varve_fake_set_state (VarveDomain *domain, VarveDomainState state);
 void varve_fake_set_uri (VarveDomain *domain, const char *disk, const char *uri);
 /* What poll and finish say from now on. */
 void varve_fake_set_snapshot_state (VarveDomain *domain, VarveSnapshotState state);
+/* What progress says of every disk, and finish goes by. */
+void varve_fake_set_progress (VarveDomain *domain, uint64_t done, uint64_t total, bool ready);
 void varve_fake_set_scratch_used (VarveDomain *domain, uint64_t bytes);
 
 /* From now on records of checkpoints are kept, as libvirt does; else there are none but those that

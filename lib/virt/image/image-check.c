@@ -75,7 +75,7 @@ varve_image_domain_check (VarveDomain *base, const VarveStart *start, VarveStart
     refuse (report,
             "TRIM cannot be allowed: the images of a stopped domain are read-only, and need no "
             "scratch that could be given back.");
-  report->strategy = g_strdup ("image");
+  report->strategy = g_strdup (start->push ? "image-push" : "image");
   *out = g_steal_pointer (&report);
   return true;
 }

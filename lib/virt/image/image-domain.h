@@ -44,6 +44,12 @@ bool varve_image_checkpoint_merge (VarveDomain *base, const char *into, GPtrArra
 bool varve_image_domain_check (VarveDomain *base, const VarveStart *start, VarveStartReport **out,
                                GCancellable *cancellable, GError **error);
 
+/* image-push.c: of a daemon that has the images open. */
+bool varve_image_push_start (VarveStorageDaemon *daemon, const VarveStart *start,
+                             GCancellable *cancellable, GError **error);
+bool varve_image_push_finish (VarveStorageDaemon *daemon, const VarveStart *start,
+                              GCancellable *cancellable, GError **error);
+
 bool varve_image_domain_start (VarveDomain *base, const VarveStart *start, VarveSnapshot **out,
                                uint64_t *out_pause_us, GCancellable *cancellable, GError **error);
 bool varve_image_domain_attach (VarveDomain *base, const VarveStart *start, VarveSnapshot **out,
@@ -52,6 +58,10 @@ bool varve_image_snapshot_endpoint (VarveSnapshot *base, const char *disk, Varve
                                     GCancellable *cancellable, GError **error);
 bool varve_image_snapshot_poll (VarveSnapshot *base, VarveSnapshotStatus *out,
                                 GCancellable *cancellable, GError **error);
+bool varve_image_snapshot_progress (VarveSnapshot *base, GArray **out, GCancellable *cancellable,
+                                    GError **error);
+bool varve_image_snapshot_set_speed (VarveSnapshot *base, uint64_t speed, GCancellable *cancellable,
+                                     GError **error);
 bool varve_image_snapshot_finish (VarveSnapshot *base, GCancellable *cancellable, GError **error);
 bool varve_image_snapshot_end (VarveSnapshot *base, bool start_was_cut, GCancellable *cancellable,
                                GError **error);

@@ -54,7 +54,8 @@ varve_image_serve (VarveImageDomain *domain, const VarveStart *start, bool writa
     else
       exports[i].bitmaps = (const char *const *)names->pdata;
   }
-  return varve_storage_daemon_start (start->directory, exports, n, cancellable, error);
+  return varve_storage_daemon_start (start->push ? NULL : start->directory, exports, n, cancellable,
+                                     error);
 }
 
 void

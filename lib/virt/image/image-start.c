@@ -25,6 +25,7 @@
 #include "util/error.h"
 #include "util/failpoint.h"
 #include "virt/qemu-bitmaps.h"
+#include "virt/qemu-push.h"
 
 typedef struct {
   VarveSnapshot base;
@@ -159,7 +160,8 @@ start_steps (VarveImageDomain *domain, const VarveStart *start, guint *out_added
     return false;
   *out_daemon = varve_image_serve (domain, start, false, cancellable, error);
   return *out_daemon && varve_failpoint ("image-start-daemon", error) &&
-         read_back (*out_daemon, start, cancellable, error);
+         read_back (*out_daemon, start, cancellable, error) &&
+         (!start->push || varve_image_push_start (*out_daemon, start, cancellable, error));
 }
 
 bool
@@ -224,13 +226,38 @@ varve_image_snapshot_endpoint (VarveSnapshot *base, const char *disk, VarveEndpo
   return true;
 }
 
+static VarveQmp *
+qmp_of (const VarveSnapshot *base)
+{
+  return varve_storage_daemon_qmp (((const ImageSnapshot *)base)->daemon);
+}
+
+bool
+varve_image_snapshot_progress (VarveSnapshot *base, GArray **out, GCancellable *cancellable,
+                               GError **error)
+{
+  if (!is_alive ((ImageSnapshot *)base))
+    return throw_lost ((ImageSnapshot *)base, error);
+  return varve_qemu_push_progress (qmp_of (base), base->start, out, cancellable, error);
+}
+
+bool
+varve_image_snapshot_set_speed (VarveSnapshot *base, uint64_t speed, GCancellable *cancellable,
+                                GError **error)
+{
+  if (!is_alive ((ImageSnapshot *)base))
+    return throw_lost ((ImageSnapshot *)base, error);
+  return varve_qemu_push_set_speed (qmp_of (base), base->start, speed, cancellable, error);
+}
+
 bool
 varve_image_snapshot_poll (VarveSnapshot *base, VarveSnapshotStatus *out, GCancellable *cancellable,
                            GError **error)
 {
   *out = (VarveSnapshotStatus){ 0 };
   if (is_alive ((ImageSnapshot *)base))
-    return true;
+    return !base->start->push ||
+           varve_qemu_push_poll (qmp_of (base), base->start, out, cancellable, error);
   out->state = VARVE_SNAPSHOT_GONE;
   out->why = g_strdup ("its storage daemon has exited");
   return true;
@@ -239,7 +266,12 @@ varve_image_snapshot_poll (VarveSnapshot *base, VarveSnapshotStatus *out, GCance
 bool
 varve_image_snapshot_finish (VarveSnapshot *base, GCancellable *cancellable, GError **error)
 {
-  return is_alive ((ImageSnapshot *)base) || throw_lost ((ImageSnapshot *)base, error);
+  ImageSnapshot *snapshot = (ImageSnapshot *)base;
+
+  if (!is_alive (snapshot))
+    return throw_lost (snapshot, error);
+  return !base->start->push ||
+         varve_image_push_finish (snapshot->daemon, base->start, cancellable, error);
 }
 
 /* The files are those of a start on the QEMU of this domain, which has exited since. */

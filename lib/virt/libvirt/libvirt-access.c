@@ -86,16 +86,32 @@ find_label (VarveLibvirtDomain *self, const VarveLibvirtDefinition *definition, 
                                            error);
 }
 
+/* Without a label QEMU runs as we do; without root's rights nothing can be given away. */
+bool
+varve_libvirt_qemu_user (VarveLibvirtDomain *self, const VarveLibvirtDefinition *definition,
+                         bool *out_other, uid_t *out_uid, gid_t *out_gid, GError **error)
+{
+  g_autofree char *label = NULL;
+
+  *out_other = false;
+  if (!find_label (self, definition, &label, error))
+    return false;
+  if (!label || geteuid () != 0)
+    return true;
+  *out_other = true;
+  return varve_libvirt_parse_label (label, out_uid, out_gid, error);
+}
+
 bool
 varve_libvirt_open_directory (VarveLibvirtDomain *self, const VarveLibvirtDefinition *definition,
                               const char *directory, GError **error)
 {
-  g_autofree char *label = NULL;
   struct stat st;
+  bool other;
   uid_t uid;
   gid_t gid;
 
-  if (!find_label (self, definition, &label, error))
+  if (!varve_libvirt_qemu_user (self, definition, &other, &uid, &gid, error))
     return false;
   if (lstat (directory, &st) < 0)
     return varve_throw_errno (error, VARVE_ERROR_FAILED, errno,
@@ -103,15 +119,10 @@ varve_libvirt_open_directory (VarveLibvirtDomain *self, const VarveLibvirtDefini
                               directory, self->base.name);
   if (!S_ISDIR (st.st_mode))
     return varve_throw (error, VARVE_ERROR_FAILED, "'%s' is not a directory.", directory);
-  /* Without a label QEMU runs as we do; without root's rights nothing can be given away. */
-  if (!label || geteuid () != 0)
-    return true;
-  if (!varve_libvirt_parse_label (label, &uid, &gid, error))
-    return false;
-  if (lchown (directory, uid, gid) < 0 || chmod (directory, 0770) < 0)
+  if (other && (lchown (directory, uid, gid) < 0 || chmod (directory, 0770) < 0))
     return varve_throw_errno (error, VARVE_ERROR_FAILED, errno,
-                              "Cannot give the directory '%s' to QEMU's user (%s)", directory,
-                              label);
+                              "Cannot give the directory '%s' to QEMU's user (%u:%u)", directory,
+                              (unsigned)uid, (unsigned)gid);
   return true;
 }
 

@@ -199,7 +199,7 @@ check_format (const VarveStartDisk *disk, const VarveLibvirtDisk *known, GPtrArr
 }
 
 static void
-check_disk (const VarveLibvirtDomain *self, const VarveStartDisk *disk,
+check_disk (const VarveLibvirtDomain *self, const VarveStartDisk *disk, bool push,
             const VarveLibvirtDefinition *definition, GPtrArray *refusals)
 {
   const VarveLibvirtDisk *known = varve_libvirt_definition_find (definition, disk->disk);
@@ -219,7 +219,8 @@ check_disk (const VarveLibvirtDomain *self, const VarveStartDisk *disk,
             "Disk '%s' is to be read by several bitmaps at once, and libvirt takes one: merge them "
             "while the domain is off, or back it up then.",
             disk->disk);
-  check_scratch (self, disk, refusals);
+  if (!push)
+    check_scratch (self, disk, refusals);
 }
 
 static void
@@ -258,9 +259,23 @@ varve_libvirt_refusals (VarveLibvirtDomain *self, const VarveStart *start,
             "7.6 or newer, or back the domain up while it is off.");
   if (start->allow_trim)
     refuse (refusals, "TRIM cannot be allowed: libvirt exports the disks read-only.");
-  check_server (self, start, refusals);
+  if (start->push && !self->base.local)
+    refuse (refusals,
+            "The domain is on another host, whose QEMU does not reach this store: have it "
+            "read by TCP and TLS (mode pull).");
   for (guint i = 0; i < start->disks->len; i++)
-    check_disk (self, g_ptr_array_index (start->disks, i), definition, refusals);
+    check_disk (self, g_ptr_array_index (start->disks, i), start->push, definition, refusals);
+  if (start->push && (start->compress || start->workers || start->chunk))
+    refuse (refusals, "libvirt cannot tell QEMU to compress, nor how many requests to make or how "
+                      "large: leave that out, or back the domain up while it is off.");
+  if (start->push && start->fleece)
+    refuse (refusals,
+            "libvirt cannot have QEMU write through a fleece: leave that out, use pull, or "
+            "back the domain up while it is off.");
+  /* A push needs no NBD server. */
+  if (start->push)
+    return true;
+  check_server (self, start, refusals);
   check_iothreads (self, start, definition, refusals);
   return true;
 }
@@ -288,9 +303,14 @@ add_weaker (VarveStartReport *report, const VarveStart *start,
 {
   g_ptr_array_add (
       report->weaker,
-      g_strconcat ("libvirt cannot tell QEMU to give up the backup rather than a guest "
-                   "write: if the scratch space fills up, the guest is paused until "
-                   "the backup has been ended and the guest resumed.",
+      g_strconcat (start->push
+                       ? "QEMU writes the backup itself, and what the guest overwrites "
+                         "meanwhile it saves there first: if the target is slow, so is such "
+                         "a write, and if it runs full, the guest is paused until the backup "
+                         "has been given up."
+                       : "libvirt cannot tell QEMU to give up the backup rather than a guest "
+                         "write: if the scratch space fills up, the guest is paused until "
+                         "the backup has been ended and the guest resumed.",
                    all_stop_on_error (start, definition)
                        ? NULL
                        : " If it fails otherwise, a write of the guest fails too, as "
@@ -300,7 +320,7 @@ add_weaker (VarveStartReport *report, const VarveStart *start,
     const VarveStartDisk *disk = g_ptr_array_index (start->disks, i);
     const VarveLibvirtDisk *known = varve_libvirt_definition_find (definition, disk->disk);
 
-    if (known && known->encrypted)
+    if (known && known->encrypted && !start->push)
       g_ptr_array_add (report->weaker,
                        g_strdup_printf ("Disk '%s' is encrypted; its scratch file and what is "
                                         "exported are not.",
@@ -326,8 +346,8 @@ varve_libvirt_check (VarveDomain *domain, const VarveStart *start, VarveStartRep
   report = varve_start_report_new ();
   if (!definition || !varve_libvirt_refusals (self, start, definition, report->refusals, error))
     return false;
-  report->strategy = g_strdup ("overlay");
-  report->needs_scratch = true;
+  report->strategy = g_strdup (start->push ? "push" : "overlay");
+  report->needs_scratch = !start->push;
   add_weaker (report, start, definition);
   *out = g_steal_pointer (&report);
   return true;

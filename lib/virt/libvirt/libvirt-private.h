@@ -9,6 +9,7 @@
  *   libvirt-check.c       what is refused, and which promise is weaker
  *   libvirt-start.c       one virDomainBackupBegin
  *   libvirt-snapshot.c    the running job: endpoint, poll, finish, end
+ *   libvirt-push.c        the same of a job that writes the disks itself
  *   libvirt-checkpoint.c  removal and metadata
  *   libvirt-manage.c      checkpoints without a backup: add, merge, redefine
  *   libvirt-rewrite.c     writing to the disks of a domain that is off
@@ -82,6 +83,9 @@ bool varve_libvirt_refusals (VarveLibvirtDomain *self, const VarveStart *start,
 bool varve_libvirt_open_directory (VarveLibvirtDomain *self,
                                    const VarveLibvirtDefinition *definition, const char *directory,
                                    GError **error);
+/* *@out_other: QEMU runs as another user than we do, and we may give files to him. */
+bool varve_libvirt_qemu_user (VarveLibvirtDomain *self, const VarveLibvirtDefinition *definition,
+                              bool *out_other, uid_t *out_uid, gid_t *out_gid, GError **error);
 /* "+64055:+64055" or "libvirt-qemu:kvm". */
 bool varve_libvirt_parse_label (const char *label, uid_t *out_uid, gid_t *out_gid, GError **error);
 /* Names the first directory above @path that others may not pass through; NULL: none. (transfer
@@ -103,6 +107,25 @@ void varve_libvirt_snapshot_free (VarveSnapshot *);
 /* Ends the job if it is @start's, waits until it is gone, and removes socket and scratch. */
 bool varve_libvirt_end_job (VarveLibvirtDomain *self, const VarveStart *start,
                             GCancellable *cancellable, GError **error);
+
+/* False only for errors; @out_ours says whether the job of @start runs. */
+bool varve_libvirt_job_is_ours (VarveLibvirtDomain *self, const VarveStart *start, bool *out_ours,
+                                GError **error);
+
+/* --- libvirt-push.c --- */
+/* Makes the images that QEMU is to write reachable and writable for its user. */
+bool varve_libvirt_open_targets (VarveLibvirtDomain *self, const VarveLibvirtDefinition *definition,
+                                 const VarveStart *start, GError **error);
+bool varve_libvirt_push_speed (VarveLibvirtDomain *self, const VarveStart *start, uint64_t speed,
+                               GError **error);
+/* libvirt forgets its job before it has had QEMU close the last image, and has taken that back. It does both while it
+ * keeps all others from asking QEMU: so this asks. */
+void varve_libvirt_let_images_go (VarveLibvirtDomain *self, const VarveStart *start);
+/* How a job that was ours ended: fills in state, why and code. */
+bool varve_libvirt_push_poll (VarveLibvirtDomain *self, VarveSnapshotStatus *out);
+bool varve_libvirt_progress (VarveSnapshot *, GArray **out, GCancellable *, GError **);
+bool varve_libvirt_set_speed (VarveSnapshot *, uint64_t speed, GCancellable *, GError **);
+bool varve_libvirt_push_finish (VarveSnapshot *, GCancellable *, GError **);
 
 /* --- libvirt-left-over.c --- */
 bool varve_libvirt_left_overs (VarveDomain *, GPtrArray **out, GCancellable *, GError **);

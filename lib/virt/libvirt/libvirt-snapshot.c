@@ -33,16 +33,32 @@ domain_of (VarveLibvirtSnapshot *snapshot)
   return (VarveLibvirtDomain *)snapshot->base.domain;
 }
 
-/* False only for errors; @out_ours says whether the job of @start runs. */
+/* A push is known by what it writes. */
 static bool
-job_is_ours (VarveLibvirtDomain *self, const VarveStart *start, bool *out_ours, GError **error)
+is_of (const VarveLibvirtBackup *backup, const VarveStart *start)
+{
+  if (!start->push)
+    return g_strcmp0 (backup->session, start->session) == 0;
+  for (guint i = 0; i < start->disks->len; i++) {
+    const VarveStartDisk *disk = g_ptr_array_index (start->disks, i);
+
+    if (disk->target &&
+        g_ptr_array_find_with_equal_func (backup->targets, disk->target, g_str_equal, NULL))
+      return true;
+  }
+  return false;
+}
+
+bool
+varve_libvirt_job_is_ours (VarveLibvirtDomain *self, const VarveStart *start, bool *out_ours,
+                           GError **error)
 {
   g_autoptr (VarveLibvirtBackup) backup = NULL;
 
   *out_ours = false;
   if (!varve_libvirt_backup (self, &backup, error))
     return false;
-  *out_ours = backup && g_strcmp0 (backup->session, start->session) == 0;
+  *out_ours = backup && is_of (backup, start);
   return true;
 }
 
@@ -140,14 +156,16 @@ varve_libvirt_poll (VarveSnapshot *base, VarveSnapshotStatus *out, GCancellable 
     gone (out, "the domain was shut down or its QEMU died");
     return true;
   }
-  if (!job_is_ours (self, base->start, &ours, error))
+  if (!varve_libvirt_job_is_ours (self, base->start, &ours, error))
     return false;
+  out->guest_paused = state == VARVE_DOMAIN_PAUSED_IO_ERROR;
+  if (!ours && base->start->push)
+    return varve_libvirt_push_poll (self, out);
   if (!ours) {
     gone (out, "libvirt does not have the backup job any more");
     return true;
   }
   out->state = VARVE_SNAPSHOT_ALIVE;
-  out->guest_paused = state == VARVE_DOMAIN_PAUSED_IO_ERROR;
   read_stats (self, out);
   return true;
 }
@@ -164,7 +182,8 @@ still_ours (VarveLibvirtSnapshot *snapshot, GCancellable *cancellable, GError **
 
   if (!varve_libvirt_look (self, &state, cancellable, error))
     return false;
-  if (state != VARVE_DOMAIN_OFF && !job_is_ours (self, snapshot->base.start, &ours, error))
+  if (state != VARVE_DOMAIN_OFF &&
+      !varve_libvirt_job_is_ours (self, snapshot->base.start, &ours, error))
     return false;
   return ours ||
          varve_throw (error, VARVE_ERROR_SOURCE_LOST,
@@ -181,6 +200,8 @@ varve_libvirt_finish (VarveSnapshot *base, GCancellable *cancellable, GError **e
 
   if (snapshot->images)
     return varve_snapshot_finish (snapshot->image_snapshot, cancellable, error);
+  if (base->start->push)
+    return varve_libvirt_push_finish (base, cancellable, error);
   if (!still_ours (snapshot, cancellable, error))
     return false;
   g_usleep (FINISH_PAUSE_US);
@@ -210,26 +231,27 @@ remove_files (const VarveLibvirtDomain *self, const VarveStart *start, GError **
   return ok;
 }
 
-/* libvirt has a job, and nothing to tell of its disks yet; or the job of @start, and no scratch. Of
+/* libvirt has a job, and nothing to tell of its disks yet; or the job of @start, and nothing to be done by
+ * it. Of
  * other jobs this is not asked. */
 static bool
 is_starting (VarveLibvirtDomain *self, const VarveStart *start)
 {
   g_autoptr (VarveLibvirtBackup) backup = NULL;
   virTypedParameterPtr params = NULL;
-  unsigned long long scratch = 0;
+  unsigned long long size = 0;
   int type, count = 0, operation = 0;
 
-  if (!varve_libvirt_backup (self, &backup, NULL) ||
-      (backup && g_strcmp0 (backup->session, start->session) != 0))
+  if (!varve_libvirt_backup (self, &backup, NULL) || (backup && !is_of (backup, start)))
     return false;
   if (virDomainGetJobStats (self->domain, &type, &params, &count, 0) < 0)
     return varve_libvirt_error_code () == VIR_ERR_INTERNAL_ERROR;
   virTypedParamsGetInt (params, count, VIR_DOMAIN_JOB_OPERATION, &operation);
-  virTypedParamsGetULLong (params, count, VIR_DOMAIN_JOB_DISK_TEMP_TOTAL, &scratch);
+  virTypedParamsGetULLong (params, count,
+                           start->push ? VIR_DOMAIN_JOB_DISK_TOTAL : VIR_DOMAIN_JOB_DISK_TEMP_TOTAL,
+                           &size);
   virTypedParamsFree (params, count);
-  return type != VIR_DOMAIN_JOB_NONE && operation == VIR_DOMAIN_JOB_OPERATION_BACKUP &&
-         scratch == 0;
+  return type != VIR_DOMAIN_JOB_NONE && operation == VIR_DOMAIN_JOB_OPERATION_BACKUP && size == 0;
 }
 
 /* libvirt goes on with a start whose client has died. While it is at that, its job can be told to end
@@ -260,7 +282,7 @@ wait_until_gone (VarveLibvirtDomain *self, const VarveStart *start, GCancellable
       return false;
     if (state == VARVE_DOMAIN_OFF)
       return true;
-    if (!job_is_ours (self, start, &ours, error))
+    if (!varve_libvirt_job_is_ours (self, start, &ours, error))
       return false;
     if (!ours)
       return true;
@@ -284,7 +306,7 @@ abort_job (VarveLibvirtDomain *self, const VarveStart *start, GCancellable *canc
 {
   bool ours;
 
-  if (!job_is_ours (self, start, &ours, error))
+  if (!varve_libvirt_job_is_ours (self, start, &ours, error))
     return false;
   if (!ours)
     return true;
@@ -294,8 +316,12 @@ abort_job (VarveLibvirtDomain *self, const VarveStart *start, GCancellable *canc
   if (virDomainAbortJob (self->domain) < 0 &&
       varve_libvirt_error_code () != VIR_ERR_OPERATION_INVALID)
     return varve_libvirt_throw (error, "Cannot end the backup job of domain '%s'", self->base.name);
-  return varve_failpoint ("libvirt-end-aborted", error) &&
-         wait_until_gone (self, start, cancellable, error);
+  if (!varve_failpoint ("libvirt-end-aborted", error) ||
+      !wait_until_gone (self, start, cancellable, error))
+    return false;
+  if (start->push)
+    varve_libvirt_let_images_go (self, start);
+  return true;
 }
 
 bool

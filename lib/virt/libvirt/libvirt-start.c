@@ -84,9 +84,12 @@ prepare (VarveLibvirtDomain *self, const VarveStart *start,
   if (refusals->len > 0)
     return varve_throw (error, VARVE_ERROR_REFUSED, "The backup of domain '%s' is refused. %s",
                         self->base.name, (const char *)g_ptr_array_index (refusals, 0));
-  return checkpoint_is_new (self, start, error) && adopt_bases (self, start, error) &&
-         (start->server.host ||
-          varve_libvirt_open_directory (self, definition, start->directory, error));
+  if (!checkpoint_is_new (self, start, error) || !adopt_bases (self, start, error))
+    return false;
+  if (start->push)
+    return varve_libvirt_open_targets (self, definition, start, error);
+  return start->server.host ||
+         varve_libvirt_open_directory (self, definition, start->directory, error);
 }
 
 /* libvirt's words for a closed directory name a file; the directory is what has to be changed. */
@@ -95,11 +98,17 @@ find_closed_directory (const VarveStart *start)
 {
   g_autofree char *socket = varve_libvirt_socket_path (start);
   g_autofree char *parent = g_path_get_dirname (socket);
-  char *closed = varve_libvirt_closed_directory (parent);
+  char *closed;
 
-  for (guint i = 0; !closed && i < start->disks->len; i++)
-    closed = varve_libvirt_closed_directory (
-        ((VarveStartDisk *)g_ptr_array_index (start->disks, i))->scratch);
+  /* Below the root of a push he was let through. */
+  if (start->push)
+    return start->target_root ? varve_libvirt_closed_directory (start->target_root) : NULL;
+  closed = varve_libvirt_closed_directory (parent);
+  for (guint i = 0; !closed && i < start->disks->len; i++) {
+    const VarveStartDisk *disk = g_ptr_array_index (start->disks, i);
+
+    closed = varve_libvirt_closed_directory (disk->scratch);
+  }
   return closed;
 }
 
@@ -156,7 +165,8 @@ begin (VarveLibvirtDomain *self, const VarveStart *start, const VarveLibvirtDefi
 
   if (!varve_failpoint ("libvirt-start-before", error))
     return false;
-  if (virDomainBackupBegin (self->domain, backup, checkpoint, 0) < 0) {
+  if (virDomainBackupBegin (self->domain, backup, checkpoint,
+                            start->push ? VIR_DOMAIN_BACKUP_BEGIN_REUSE_EXTERNAL : 0) < 0) {
     g_autoptr (GError) local = NULL;
 
     throw_begin (self, start, &local);
@@ -164,7 +174,10 @@ begin (VarveLibvirtDomain *self, const VarveStart *start, const VarveLibvirtDefi
     throw_as_gone_when_off (self, g_steal_pointer (&local), error);
     return false;
   }
-  if (varve_failpoint ("libvirt-start-after", error))
+  /* libvirt has no way to begin with it. */
+  if ((!start->speed || !start->push ||
+       varve_libvirt_push_speed (self, start, start->speed, error)) &&
+      varve_failpoint ("libvirt-start-after", error))
     return true;
   undo (self, start);
   return false;

@@ -34,9 +34,12 @@ read_backup_disk (VarveLibvirtBackup *backup, xmlNode *node)
   g_autofree char *bitmap = varve_libvirt_tree_attribute (node, "exportbitmap");
   char *name = varve_libvirt_tree_attribute (node, "name");
   char *scratch = varve_libvirt_tree_attribute (varve_libvirt_tree_child (node, "scratch"), "file");
+  char *target = varve_libvirt_tree_attribute (varve_libvirt_tree_child (node, "target"), "file");
 
   if (name)
     g_ptr_array_add (backup->disks, name);
+  if (target)
+    g_ptr_array_add (backup->targets, target);
   if (scratch)
     g_ptr_array_add (backup->scratch, scratch);
   if (!backup->session)
@@ -56,6 +59,7 @@ varve_libvirt_backup_parse (const char *xml, GError **error)
   backup = g_new0 (VarveLibvirtBackup, 1);
   backup->disks = g_ptr_array_new_with_free_func (g_free);
   backup->scratch = g_ptr_array_new_with_free_func (g_free);
+  backup->targets = g_ptr_array_new_with_free_func (g_free);
   backup->mode = varve_libvirt_tree_attribute (root, "mode");
   backup->socket =
       varve_libvirt_tree_attribute (varve_libvirt_tree_child (root, "server"), "socket");
@@ -76,6 +80,7 @@ varve_libvirt_backup_free (VarveLibvirtBackup *backup)
   g_free (backup->socket);
   g_clear_pointer (&backup->disks, g_ptr_array_unref);
   g_clear_pointer (&backup->scratch, g_ptr_array_unref);
+  g_clear_pointer (&backup->targets, g_ptr_array_unref);
   g_free (backup);
 }
 

@@ -39,9 +39,10 @@ append_backup_disk (GString *out, const VarveStart *start, const VarveStartDisk 
     append (out, " backupmode='incremental' incremental='%s'", disk->since);
   else
     append (out, " backupmode='full'");
-  append (out, " exportname='%s' exportbitmap='%s'>\n", disk->disk, bitmap);
-  append (out, "      <driver type='qcow2'/>\n      <scratch file='%s'/>\n    </disk>\n",
-          disk->scratch);
+  if (!start->push)
+    append (out, " exportname='%s' exportbitmap='%s'", disk->disk, bitmap);
+  append (out, ">\n      <driver type='qcow2'/>\n      <%s file='%s'/>\n    </disk>\n",
+          start->push ? "target" : "scratch", start->push ? disk->target : disk->scratch);
 }
 
 static void
@@ -59,9 +60,11 @@ append_server (GString *out, const VarveStart *start)
 char *
 varve_libvirt_format_backup (const VarveStart *start, const VarveLibvirtDefinition *definition)
 {
-  GString *out = g_string_new ("<domainbackup mode='pull'>\n");
+  GString *out = g_string_new (NULL);
 
-  append_server (out, start);
+  append (out, "<domainbackup mode='%s'>\n", start->push ? "push" : "pull");
+  if (!start->push)
+    append_server (out, start);
   g_string_append (out, "  <disks>\n");
   for (guint i = 0; i < definition->disks->len; i++) {
     const VarveLibvirtDisk *known = g_ptr_array_index (definition->disks, i);

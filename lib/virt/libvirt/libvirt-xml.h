@@ -48,10 +48,12 @@ char *varve_libvirt_disk_why_not (const VarveLibvirtDisk *disk, bool stopped);
 /* A <domainbackup> as libvirt tells it while the job runs. */
 typedef struct {
   char *mode;
-  char *session;      /* whose it is: from exportbitmap 'varve-SESSION'; NULL: not varve's */
-  char *socket;       /* NULL: TCP, or push */
-  GPtrArray *disks;   /* of char *: those that take part */
+  char *session;    /* whose it is: from exportbitmap 'varve-SESSION'; NULL: not varve's, or a push,
+                      * which has no place for it */
+  char *socket;     /* NULL: TCP, or push */
+  GPtrArray *disks; /* of char *: those that take part */
   GPtrArray *scratch; /* of char *: paths */
+  GPtrArray *targets; /* of char *: paths of the files that a push writes */
 } VarveLibvirtBackup;
 
 VarveLibvirtBackup *varve_libvirt_backup_parse (const char *xml, GError **error);

@@ -16,6 +16,8 @@
 #include "config.h"
 #include "virt/qmp/qmp-domain.h"
 
+#include <unistd.h>
+
 /* The first series whose NBD server survives a client of an iothread's disk going away. No schema
  * shows it: this is the one comparison of versions. */
 #define IOTHREAD_SAFE_VERSION 90000u
@@ -24,6 +26,7 @@ static const char *const strategy_names[] = {
   [VARVE_QMP_JOB_POLICY] = "job-filter-policy",
   [VARVE_QMP_FILTER] = "filter",
   [VARVE_QMP_JOB] = "job-filter",
+  [VARVE_QMP_PUSH] = "push",
 };
 
 G_GNUC_PRINTF (2, 3)
@@ -96,6 +99,43 @@ choose (VarveQmpDomain *domain, const VarveStart *start, GPtrArray *disks, Varve
          no_filter, other_errors (domain, disks));
 }
 
+/* What both forms of a push need. */
+static void
+check_push (VarveQmpDomain *domain, const VarveStart *start, VarveStartReport *report)
+{
+  if (!varve_qmp_schema_has_argument (domain->schema, "blockdev-backup", NULL, "bitmap-mode") ||
+      !varve_qmp_schema_has_argument (domain->schema, "blockdev-backup", NULL, "filter-node-name"))
+    say (report->refusals,
+         "This QEMU is older than 4.2 and cannot write a backup by a bitmap: upgrade it, or back "
+         "the domain up while it is off.");
+  if (!varve_qmp_can_read_ours (domain) && geteuid () != 0)
+    say (report->refusals,
+         "The QEMU of domain '%s' runs as user %u, to whom the new layers can be given by root "
+         "only: run varve as root or as that user, or use pull.",
+         domain->base.name, domain->uid);
+  if ((start->workers || start->chunk || start->fleece) &&
+      !varve_qmp_schema_has_argument (domain->schema, "blockdev-backup", NULL, "x-perf"))
+    say (report->refusals,
+         "This QEMU cannot be told how many requests to make, or how large: leave out the number "
+         "of workers, the chunk and the fleece.");
+}
+
+/* With `report` a target that fails ends the job. But while a write of the guest waits for old data to be copied to the
+ * target, it shares that one's fate. */
+static void
+choose_push (VarveQmpDomain *domain, GPtrArray *disks, VarveStartReport *report,
+             VarveQmpStrategy *out)
+{
+  *out = VARVE_QMP_PUSH;
+  if (varve_qmp_schema_has_argument (domain->schema, "blockdev-backup", NULL, "on-cbw-error"))
+    return;
+  say (report->weaker,
+       "QEMU writes the backup itself, and what the guest overwrites meanwhile it saves there "
+       "first: if the target is slow, so is such a write, and if it runs full, the guest is paused "
+       "until the backup has been given up.%s",
+       other_errors (domain, disks));
+}
+
 static void
 check_since (const char *disk, const char *name, GPtrArray *bitmaps, VarveStartReport *report)
 {
@@ -127,14 +167,17 @@ check_bitmaps (VarveQmpDomain *domain, const VarveStartDisk *wanted, const Varve
 }
 
 static void
-check_disk (VarveQmpDomain *domain, const VarveStartDisk *wanted, const VarveQmpDisk *disk,
+check_disk (VarveQmpDomain *domain, const VarveStart *start, const VarveQmpDisk *disk,
             GPtrArray *bitmaps, VarveStartReport *report)
 {
+  const VarveStartDisk *wanted = varve_start_find_disk (start, disk->disk->name);
+
   if (!disk->disk->can_back_up)
     say (report->refusals, "%s: it cannot be backed up: %s.", wanted->disk, disk->disk->why_not);
   else if (disk->disk->size == 0)
     say (report->refusals, "%s: it cannot be backed up: it is empty.", wanted->disk);
-  if (disk->disk->iothread && varve_qmp_version (domain->qmp) < IOTHREAD_SAFE_VERSION)
+  if ((!start->push || start->fleece) && disk->disk->iothread &&
+      varve_qmp_version (domain->qmp) < IOTHREAD_SAFE_VERSION)
     say (report->refusals,
          "%s: an iothread serves it, and a QEMU before 9.0 aborts, guest and all, when an NBD "
          "client of such a disk goes away: upgrade QEMU, take the iothread from the disk, or back "
@@ -202,12 +245,18 @@ examine (VarveQmpDomain *domain, const VarveStart *start, VarveQmpStrategy *out_
   for (guint i = 0; i < disks->len; i++) {
     const VarveQmpDisk *disk = g_ptr_array_index (disks, i);
 
-    check_disk (domain, varve_start_find_disk (start, disk->disk->name), disk, bitmaps, report);
+    check_disk (domain, start, disk, bitmaps, report);
   }
   check_policy (start, report);
-  choose (domain, start, disks, report, out_strategy);
-  report->needs_scratch = true;
-  report->strategy = g_strdup (strategy_names[*out_strategy]);
+  if (start->push)
+    check_push (domain, start, report);
+  if (start->push && !start->fleece)
+    choose_push (domain, disks, report, out_strategy);
+  else
+    choose (domain, start, disks, report, out_strategy);
+  report->needs_scratch = *out_strategy != VARVE_QMP_PUSH;
+  report->strategy = start->fleece ? g_strconcat ("push-", strategy_names[*out_strategy], NULL)
+                                   : g_strdup (strategy_names[*out_strategy]);
   *out_disks = g_steal_pointer (&disks);
   return report;
 }

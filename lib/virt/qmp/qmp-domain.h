@@ -9,9 +9,12 @@
  *   varve-SESSION-s-N  node    scratch, of the disk's size: raw for varve, qcow2 for foreign readers
  *   varve-SESSION-c-N  node    copy-before-write filter (a job's own, or put below the device by us)
  *   varve-SESSION-a-N  node    snapshot-access on the filter
- *   varve-SESSION-j-N  job     in the job strategies
+ *   varve-SESSION-j-N  job     in the job strategies, and of a push
  *   varve-SESSION-e-N  export  snapshot-access: the frozen view, or the witness (qmp-export.c)
  *   varve-SESSION-d-N  export  the scratch image: the witness, or the frozen view
+ *   varve-SESSION-p-N  node    target of a push
+ *   varve-SESSION-b-N  job     that writes the target from the frozen view
+ *   varve-SESSION-m-N  bitmap  on the snapshot-access node: what such a job copies
  *   varve-SESSION-t-N  bitmap  disabled, on the disk's own node: what changed, frozen. Made for a full
  *                              backup, too: it tells which node is to go back below the device
  *   varve-SESSION-w-N  bitmap  on scratch, where that is raw: what has been copied to it (the witness)
@@ -25,6 +28,7 @@
 #include "qemu/qmp.h"
 #include "qemu/schema.h"
 #include "virt/domain.h"
+#include "virt/qmp/qmp-names.h"
 
 typedef struct {
   VarveDomain base;
@@ -56,16 +60,13 @@ typedef enum {
                          */
   VARVE_QMP_FILTER,     /* filters put below the devices while the guest stands still */
   VARVE_QMP_JOB,        /* blockdev-backup that knows no policy */
+  VARVE_QMP_PUSH,       /* blockdev-backup to the target itself */
 } VarveQmpStrategy;
 
 /* Unit of copying before a write, into scratch of any form. A TRIM of anything but whole ones makes QEMU older than 9.1
  * abort. */
 #define VARVE_QMP_COPY_UNIT (64u << 10)
 
-/* One of "scaejdtw"; see above. (transfer full) */
-char *varve_qmp_name (const char *session, char kind, unsigned index);
-/* The place in the start of an object of that kind and session, or -1. */
-int varve_qmp_name_index (const char *name, const char *session, char kind);
 /* The socket of QEMU's NBD server for a start. (transfer full) */
 char *varve_qmp_socket (const VarveStart *start);
 
@@ -116,12 +117,24 @@ bool varve_qmp_prepare (VarveQmpDomain *domain, const VarveStart *start,
 /* Makes a scratch image that QEMU can open and nobody else can read. */
 bool varve_qmp_scratch_create (VarveQmpDomain *domain, const char *path, const char *format,
                                uint64_t size, GCancellable *cancellable, GError **error);
+/* Whether QEMU's user may do with our files what we may. */
+bool varve_qmp_can_read_ours (const VarveQmpDomain *domain);
 /* Gives a file or directory of ours to QEMU's user, where that is another. */
 bool varve_qmp_hand_over (VarveQmpDomain *domain, const char *path, GError **error);
 
 /* Publishes disk @index of @start, whose own node is @node, on the NBD server that runs already. */
 bool varve_qmp_export (VarveQmpDomain *domain, const VarveStart *start, guint index,
                        const char *node, GCancellable *cancellable, GError **error);
+
+/* Opens the targets of a push in QEMU, to whose user they are given. */
+bool varve_qmp_push_open (VarveQmpDomain *domain, const VarveStart *start,
+                          GCancellable *cancellable, GError **error);
+/* The transaction's action that begins to write disk @index from its own @node. (transfer full) */
+JsonObject *varve_qmp_push_action (VarveQmpDomain *domain, const VarveStart *start, guint index,
+                                   const char *node);
+/* Begins to write disk @index, whose own node is @node, from its frozen view, which is there. */
+bool varve_qmp_push_view (VarveQmpDomain *domain, const VarveStart *start, guint index,
+                          const char *node, GCancellable *cancellable, GError **error);
 
 bool varve_qmp_start (VarveDomain *base, const VarveStart *start, VarveSnapshot **out,
                       uint64_t *out_pause_us, GCancellable *cancellable, GError **error);
@@ -131,6 +144,10 @@ bool varve_qmp_endpoint (VarveSnapshot *snapshot, const char *disk, VarveEndpoin
                          GCancellable *cancellable, GError **error); /* in qmp-export.c */
 bool varve_qmp_poll (VarveSnapshot *snapshot, VarveSnapshotStatus *out, GCancellable *cancellable,
                      GError **error);
+bool varve_qmp_progress (VarveSnapshot *snapshot, GArray **out, GCancellable *cancellable,
+                         GError **error);
+bool varve_qmp_set_speed (VarveSnapshot *snapshot, uint64_t speed, GCancellable *cancellable,
+                          GError **error);
 bool varve_qmp_finish (VarveSnapshot *snapshot, GCancellable *cancellable, GError **error);
 bool varve_qmp_end (VarveSnapshot *snapshot, bool start_was_cut, GCancellable *cancellable,
                     GError **error);
@@ -143,6 +160,7 @@ bool varve_qmp_settle (VarveQmpDomain *domain, const VarveStart *start, GCancell
 /* Resumes the guest where @was_stopped, and takes down what of @start is in QEMU. */
 bool varve_qmp_take_down (VarveQmpDomain *domain, const VarveStart *start, bool was_stopped,
                           GCancellable *cancellable, GError **error);
+
 void varve_qmp_snapshot_free (VarveSnapshot *snapshot);
 
 /* Where QEMU has gone, these go by the images that the address names. */

@@ -6,10 +6,10 @@
  *
  *   guest resumed (if our start left it standing)
  *   ─▶ exports of the frozen views deleted, and seen gone
- *   ─▶ snapshot-access nodes ─▶ scratch images flushed
+ *   ─▶ jobs that write from them ─▶ snapshot-access nodes ─▶ scratch images flushed
  *   ─▶ jobs cancelled, with them their filters
  *   ─▶ devices put back on their disks: the guest is clear of it all
- *   ─▶ scratch images flushed again ─▶ their exports ─▶ filters, scratch nodes
+ *   ─▶ scratch images flushed again ─▶ their exports ─▶ filters, scratch nodes, targets of a push
  *   ─▶ frozen bitmaps ─▶ NBD server ─▶ files
  *
  * The exports go first and from QEMU's side: a reader gets an error from then on, and a server that
@@ -186,9 +186,26 @@ put_drives_back (VarveQmpDomain *domain, const VarveStart *start, GCancellable *
 
 /* --- jobs ------------------------------------------------------------------------------------- */
 
-/* One step on each job of ours: cancel what runs, dismiss what has ended. */
+/* A job moves on by itself between the look and the command, and QEMU then refuses that: the next look tells. */
 static bool
-push_jobs (VarveQmpDomain *domain, const VarveStart *start, guint *out_left,
+push_job (VarveQmpDomain *domain, const char *command, const char *id, GCancellable *cancellable,
+          GError **error)
+{
+  g_autoptr (GError) local = NULL;
+
+  if (varve_qmp_run (domain->qmp, command, varve_qmp_args ("{'id':%s}", id), cancellable, &local))
+    return true;
+  if (varve_qmp_error_class (local)) {
+    g_debug ("job '%s': %s", id, local->message);
+    return true;
+  }
+  g_propagate_error (error, g_steal_pointer (&local));
+  return false;
+}
+
+/* One step on each job of ours of that kind: cancel what runs, dismiss what has ended. */
+static bool
+push_jobs (VarveQmpDomain *domain, const VarveStart *start, char kind, guint *out_left,
            GCancellable *cancellable, GError **error)
 {
   g_autoptr (JsonArray) jobs = varve_qmp_list (domain, "query-jobs", cancellable, error);
@@ -202,15 +219,14 @@ push_jobs (VarveQmpDomain *domain, const VarveStart *start, guint *out_left,
     const char *status = varve_json_string (job, "status");
     const char *command = NULL;
 
-    if (!is_ours (id, start, 'j') || !status)
+    if (!is_ours (id, start, kind) || !status)
       continue;
     ++*out_left;
     if (g_str_equal (status, "concluded"))
       command = "job-dismiss";
     else if (!g_str_equal (status, "aborting") && !g_str_equal (status, "null"))
       command = "job-cancel";
-    if (command &&
-        !varve_qmp_run (domain->qmp, command, varve_qmp_args ("{'id':%s}", id), cancellable, error))
+    if (command && !push_job (domain, command, id, cancellable, error))
       return false;
   }
   return true;
@@ -224,22 +240,23 @@ is_job_change (const char *event, JsonObject *data, gpointer user_data)
 }
 
 static bool
-end_jobs (VarveQmpDomain *domain, const VarveStart *start, GCancellable *cancellable,
+end_jobs (VarveQmpDomain *domain, const VarveStart *start, char kind, GCancellable *cancellable,
           GError **error)
 {
   int64_t deadline = g_get_monotonic_time () + JOB_TIMEOUT_US;
   guint left;
 
-  while (push_jobs (domain, start, &left, cancellable, error)) {
+  while (push_jobs (domain, start, kind, &left, cancellable, error)) {
     g_autoptr (GError) local = NULL;
 
     if (left == 0)
       return true;
     if (g_get_monotonic_time () > deadline)
-      return varve_throw (error, VARVE_ERROR_BUSY,
-                          "%u backup jobs of session %s in the QEMU of domain '%s' do not end: see "
-                          "whether its scratch storage hangs, then run varve recover.",
-                          left, start->session, domain->base.name);
+      return varve_throw (
+          error, VARVE_ERROR_BUSY,
+          "%u backup jobs of session %s in the QEMU of domain '%s' do not end: see "
+          "whether the storage of its scratch or its target hangs, then run varve recover.",
+          left, start->session, domain->base.name);
     g_autoptr (JsonObject) event =
         varve_qmp_wait_event (domain->qmp, is_job_change, NULL, EVENT_WAIT_MS, cancellable, &local);
     if (local) {
@@ -370,15 +387,17 @@ end_in_qemu (VarveQmpDomain *domain, const VarveStart *start, GCancellable *canc
   return end_exports (domain, start, 'e', 0, cancellable, error) &&
          end_exports (domain, start, 'd', 'a', cancellable, error) &&
          varve_failpoint ("qmp-end-exports", error) &&
+         end_jobs (domain, start, 'b', cancellable, error) &&
          delete_nodes (domain, start, 'a', cancellable, error) &&
          varve_qmp_settle (domain, start, cancellable, error) &&
-         end_jobs (domain, start, cancellable, error) &&
+         end_jobs (domain, start, 'j', cancellable, error) &&
          put_drives_back (domain, start, cancellable, error) &&
          varve_failpoint ("qmp-end-switched", error) &&
          varve_qmp_settle (domain, start, cancellable, error) &&
          end_exports (domain, start, 'd', 0, cancellable, error) &&
          delete_nodes (domain, start, 'c', cancellable, error) &&
          delete_nodes (domain, start, 's', cancellable, error) &&
+         delete_nodes (domain, start, 'p', cancellable, error) &&
          varve_failpoint ("qmp-end-nodes", error) &&
          remove_frozen (domain, start, cancellable, error) &&
          varve_failpoint ("qmp-end-bitmaps", error) &&

@@ -54,7 +54,8 @@ add_frozen_map (JsonObject *arguments, const VarveStart *start, guint index, con
   const VarveStartDisk *disk = g_ptr_array_index (start->disks, index);
   g_autofree char *frozen = varve_qmp_name (start->session, 't', index);
 
-  if (disk->since)
+  /* A push has a map of its own, merged from this one. */
+  if (disk->since && !start->push)
     add_map (arguments, node, frozen);
 }
 
@@ -69,7 +70,7 @@ export_access (VarveQmpDomain *domain, const VarveStart *start, guint index, con
   g_autofree char *access = varve_qmp_name (start->session, 'a', index);
   JsonObject *arguments = varve_qmp_args (
       "{'type':'nbd','id':%s,'node-name':%s,'name':%s,'writable':%b}", export, access,
-      start->foreign_readers ? access : disk->disk, !start->foreign_readers);
+      start->foreign_readers ? access : disk->disk, !start->foreign_readers && !start->push);
 
   if (!start->foreign_readers)
     add_frozen_map (arguments, start, index, node);

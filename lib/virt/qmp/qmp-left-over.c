@@ -12,7 +12,7 @@
 #define PREFIX    "varve-"
 #define ID_LENGTH 16
 #define ID_END    (strlen (PREFIX) + ID_LENGTH)
-#define ALL_KINDS "scajedtw"
+#define ALL_KINDS "scajedtpwbm"
 
 static bool
 has_session (GPtrArray *left, const char *id)

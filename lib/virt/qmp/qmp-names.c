@@ -4,7 +4,7 @@
 /* The names that a session's objects bear in QEMU: they are the only mark of whose they are, and
  * survive whoever made them. */
 #include "config.h"
-#include "virt/qmp/qmp-domain.h"
+#include "virt/qmp/qmp-names.h"
 
 #include <string.h>
 
@@ -24,10 +24,4 @@ varve_qmp_name_index (const char *name, const char *session, char kind)
       !g_ascii_string_to_unsigned (name + strlen (prefix), 10, 0, 999, &index, NULL))
     return -1;
   return (int)index;
-}
-
-char *
-varve_qmp_socket (const VarveStart *start)
-{
-  return g_build_filename (start->directory, "nbd.sock", NULL);
 }

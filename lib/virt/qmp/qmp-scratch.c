@@ -12,9 +12,15 @@
 #include "util/error.h"
 
 bool
+varve_qmp_can_read_ours (const VarveQmpDomain *domain)
+{
+  return domain->uid == geteuid () || domain->uid == 0;
+}
+
+bool
 varve_qmp_hand_over (VarveQmpDomain *domain, const char *path, GError **error)
 {
-  if (domain->uid == geteuid () || domain->uid == 0)
+  if (varve_qmp_can_read_ours (domain))
     return true;
   if (lchown (path, domain->uid, domain->gid) == 0)
     return true;

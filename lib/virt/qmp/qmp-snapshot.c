@@ -12,6 +12,13 @@
 
 #include "qemu/json-get.h"
 #include "util/error.h"
+#include "virt/qemu-push.h"
+
+char *
+varve_qmp_socket (const VarveStart *start)
+{
+  return g_build_filename (start->directory, "nbd.sock", NULL);
+}
 
 bool
 varve_qmp_attach (VarveDomain *base, const VarveStart *start, VarveSnapshot **out,
@@ -144,6 +151,28 @@ look (VarveQmpDomain *domain, const VarveStart *start, VarveSnapshotStatus *out,
   return true;
 }
 
+/* Of a push through a fleece both must be well: the frozen view, and the jobs that read it. */
+static bool
+look_both (VarveQmpDomain *domain, const VarveStart *start, VarveSnapshotStatus *out,
+           GCancellable *cancellable, GError **error)
+{
+  return look (domain, start, out, cancellable, error) &&
+         (!start->push || out->why ||
+          varve_qemu_push_poll (domain->qmp, start, out, cancellable, error));
+}
+
+static bool
+look_push (VarveQmpDomain *domain, const VarveStart *start, VarveSnapshotStatus *out,
+           GCancellable *cancellable, GError **error)
+{
+  g_autofree char *status = varve_qmp_domain_status (domain, cancellable, error);
+
+  if (!status)
+    return false;
+  out->guest_paused = g_str_equal (status, "io-error");
+  return varve_qemu_push_poll (domain->qmp, start, out, cancellable, error);
+}
+
 bool
 varve_qmp_poll (VarveSnapshot *snapshot, VarveSnapshotStatus *out, GCancellable *cancellable,
                 GError **error)
@@ -155,10 +184,32 @@ varve_qmp_poll (VarveSnapshot *snapshot, VarveSnapshotStatus *out, GCancellable 
   if (!varve_qmp_domain_revive (domain, &gone, error))
     return false;
   if (!gone)
-    return look (domain, snapshot->start, out, cancellable, error);
+    return snapshot->start->push && !snapshot->start->fleece
+               ? look_push (domain, snapshot->start, out, cancellable, error)
+               : look_both (domain, snapshot->start, out, cancellable, error);
   out->state = VARVE_SNAPSHOT_GONE;
   out->why = g_strdup ("its QEMU has exited");
   return true;
+}
+
+static VarveQmp *
+qmp_of (const VarveSnapshot *snapshot)
+{
+  return ((VarveQmpDomain *)snapshot->domain)->qmp;
+}
+
+bool
+varve_qmp_progress (VarveSnapshot *snapshot, GArray **out, GCancellable *cancellable,
+                    GError **error)
+{
+  return varve_qemu_push_progress (qmp_of (snapshot), snapshot->start, out, cancellable, error);
+}
+
+bool
+varve_qmp_set_speed (VarveSnapshot *snapshot, uint64_t speed, GCancellable *cancellable,
+                     GError **error)
+{
+  return varve_qemu_push_set_speed (qmp_of (snapshot), snapshot->start, speed, cancellable, error);
 }
 
 bool
@@ -166,6 +217,8 @@ varve_qmp_finish (VarveSnapshot *snapshot, GCancellable *cancellable, GError **e
 {
   g_auto (VarveSnapshotStatus) status = { 0 };
 
+  if (snapshot->start->push)
+    return varve_qemu_push_finish (qmp_of (snapshot), snapshot->start, cancellable, error);
   if (!varve_qmp_poll (snapshot, &status, cancellable, error))
     return false;
   if (status.state == VARVE_SNAPSHOT_ALIVE)

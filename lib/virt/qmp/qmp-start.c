@@ -213,6 +213,15 @@ backup_job (const Starting *starting, guint i)
   return varve_qmp_args ("{'type':'blockdev-backup','data':%o}", data);
 }
 
+static JsonObject *
+job_action (const Starting *starting, guint i)
+{
+  return starting->strategy == VARVE_QMP_PUSH
+             ? varve_qmp_push_action (starting->domain, starting->start, i,
+                                      disk_at (starting, i)->node)
+             : backup_job (starting, i);
+}
+
 /* No "properties": grouped completion is refused next to bitmap actions. */
 static bool
 transact (Starting *starting, GError **error)
@@ -223,7 +232,7 @@ transact (Starting *starting, GError **error)
   for (guint i = 0; i < starting->disks->len; i++)
     add_bitmap_actions (starting, i, actions);
   for (guint i = 0; i < starting->disks->len && starting->strategy != VARVE_QMP_FILTER; i++)
-    json_array_add_object_element (actions, backup_job (starting, i));
+    json_array_add_object_element (actions, job_action (starting, i));
   if (!varve_qemu_transact (starting->domain->qmp, actions, &local)) {
     /* Refused is not done; where the answer was lost it may have been. */
     starting->committed = !varve_qmp_error_class (local);
@@ -290,6 +299,23 @@ freeze_by_filters (Starting *starting, GCancellable *cancellable, GError **error
 }
 
 static bool
+push_steps (Starting *starting, GCancellable *cancellable, GError **error)
+{
+  return varve_qmp_push_open (starting->domain, starting->start, cancellable, error) &&
+         (transact (starting, error) || varve_prefix (error, "The backup could not be started"));
+}
+
+static bool
+publish (const Starting *starting, guint i, GCancellable *cancellable, GError **error)
+{
+  const char *node = disk_at (starting, i)->node;
+
+  return varve_qmp_export (starting->domain, starting->start, i, node, cancellable, error) &&
+         (!starting->start->push ||
+          varve_qmp_push_view (starting->domain, starting->start, i, node, cancellable, error));
+}
+
+static bool
 start_steps (Starting *starting, GCancellable *cancellable, GError **error)
 {
   guint n = starting->disks->len;
@@ -299,14 +325,15 @@ start_steps (Starting *starting, GCancellable *cancellable, GError **error)
       return varve_prefix (error, "Disk '%s'", wanted_at (starting, i)->disk);
   }
   if (!varve_failpoint ("qmp-start-scratch", error) ||
+      (starting->start->push &&
+       !varve_qmp_push_open (starting->domain, starting->start, cancellable, error)) ||
       !start_server (starting, cancellable, error) || !varve_failpoint ("qmp-start-server", error))
     return false;
   if (starting->strategy == VARVE_QMP_FILTER ? !freeze_by_filters (starting, cancellable, error)
                                              : !transact (starting, error))
     return varve_prefix (error, "The snapshot could not be taken");
   for (guint i = 0; i < n; i++) {
-    if (!varve_qmp_export (starting->domain, starting->start, i, disk_at (starting, i)->node,
-                           cancellable, error))
+    if (!publish (starting, i, cancellable, error))
       return varve_prefix (error, "Disk '%s'", wanted_at (starting, i)->disk);
   }
   return varve_failpoint ("qmp-start-exported", error);
@@ -337,9 +364,10 @@ varve_qmp_start (VarveDomain *base, const VarveStart *start, VarveSnapshot **out
   *out = NULL;
   ok = varve_qmp_prepare (domain, start, &starting.strategy, &disks, cancellable, error);
   starting.disks = disks;
-  if (!ok || !check_scratch (&starting, error))
+  if (!ok || !(starting.strategy == VARVE_QMP_PUSH || check_scratch (&starting, error)))
     return false;
-  ok = start_steps (&starting, cancellable, error);
+  ok = starting.strategy == VARVE_QMP_PUSH ? push_steps (&starting, cancellable, error)
+                                           : start_steps (&starting, cancellable, error);
   *out_pause_us = starting.pause_us;
   if (ok || !undo (&starting))
     varve_qmp_attach (base, start, out, NULL, NULL);
