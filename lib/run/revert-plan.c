@@ -137,13 +137,14 @@ check_disk (const VarveLook *look, const VarveManifest *wanted, const char *name
 }
 
 static bool
-check_state (const VarveLook *look, GError **error)
+check_state (const VarveLook *look, GCancellable *cancellable, GError **error)
 {
-  return look->state == VARVE_DOMAIN_OFF ||
-         varve_throw (error, VARVE_ERROR_REFUSED,
-                      "Domain '%s' is not off: what it holds of its disks in memory would damage "
-                      "what is put back. Shut it down first.",
-                      look->domain->name);
+  if (look->state != VARVE_DOMAIN_OFF)
+    return varve_throw (error, VARVE_ERROR_REFUSED,
+                        "Domain '%s' is not off: what it holds of its disks in memory would damage "
+                        "what is put back. Shut it down first.",
+                        look->domain->name);
+  return varve_domain_rewrite_check (look->domain, cancellable, error);
 }
 
 /* --- how much --------------------------------------------------------------------------------- */
@@ -221,7 +222,8 @@ varve_revert_plan (const VarveLook *look, const VarveManifest *wanted, GPtrArray
   out->wanted = wanted;
   out->disks = g_ptr_array_new_with_free_func (plan_disk_free);
   out->left = g_ptr_array_new_with_free_func (g_free);
-  if (!check_state (look, error) || !choose (wanted, include, exclude, names, out->left, error))
+  if (!check_state (look, cancellable, error) ||
+      !choose (wanted, include, exclude, names, out->left, error))
     return false;
   for (guint i = 0; i < names->len; i++)
     if (!check_disk (look, wanted, g_ptr_array_index (names, i), error))

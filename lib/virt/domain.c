@@ -229,6 +229,13 @@ varve_domain_resume (VarveDomain *domain, GCancellable *cancellable, GError **er
 }
 
 bool
+varve_domain_rewrite_check (VarveDomain *domain, GCancellable *cancellable, GError **error)
+{
+  return !domain->ops->rewrite_check ||
+         named (domain, domain->ops->rewrite_check (domain, cancellable, error), error);
+}
+
+bool
 varve_domain_rewrite (VarveDomain *domain, const VarveStart *start, VarveRewrite **out,
                       GCancellable *cancellable, GError **error)
 {

@@ -75,6 +75,9 @@ typedef struct {
    * NULL: this driver cannot. */
   bool (*rewrite) (VarveDomain *, const VarveStart *, VarveRewrite **out, GCancellable *,
                    GError **);
+  /* Of the domain alone, and before anything else is done for a rewrite: whether its disks may change
+   * behind its back (else VARVE_ERROR_REFUSED). NULL: whenever it is off. */
+  bool (*rewrite_check) (VarveDomain *, GCancellable *, GError **);
   /* Writable. */
   bool (*rewrite_endpoint) (VarveRewrite *, const char *disk, VarveEndpoint *out, GCancellable *,
                             GError **);
@@ -184,6 +187,7 @@ bool varve_domain_attach (VarveDomain *, const VarveStart *, VarveSnapshot **out
                           GError **);
 bool varve_domain_left_overs (VarveDomain *, GPtrArray **out, GCancellable *, GError **);
 bool varve_domain_resume (VarveDomain *, GCancellable *, GError **);
+bool varve_domain_rewrite_check (VarveDomain *, GCancellable *, GError **);
 bool varve_domain_rewrite (VarveDomain *, const VarveStart *, VarveRewrite **out, GCancellable *,
                            GError **);
 bool varve_domain_checkpoint_remove (VarveDomain *, const char *name, GCancellable *, GError **);

@@ -81,7 +81,18 @@ if [ "$driver" != image ]; then
   expect_status 4 varve revert "${backup_args[@]}" --from "images:$store" --yes
   assert_contains "$tmp/said.log" "is not off"
   assert_equal "$(disks_sum)" "$sum" "the disks of a machine that runs"
-  machine_off
+  if [ "$driver" = libvirt ]; then
+    # What was saved goes on with the disks that it had; and nothing is backed up for a revert that is refused.
+    virsh managedsave "$domain"
+    kept=$(newest_backup)
+    expect_status 4 varve revert "${backup_args[@]}" --from "images:$store" --yes
+    assert_contains "$tmp/said.log" "was saved .*managedsave-remove"
+    assert_equal "$(newest_backup)" "$kept" "the newest backup behind a revert that was refused"
+    virsh managedsave-remove "$domain"
+  else
+    stop_qemu
+  fi
+  monitor=off
 fi
 
 # The plan alone, and without a yes: nothing is written, and nothing is left.

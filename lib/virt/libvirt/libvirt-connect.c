@@ -325,6 +325,7 @@ static const VarveDomainOps ops = {
   .snapshot_free = varve_libvirt_snapshot_free,
   .left_overs = varve_libvirt_left_overs,
   .rewrite = varve_libvirt_rewrite,
+  .rewrite_check = varve_libvirt_rewrite_check,
   .rewrite_endpoint = varve_libvirt_rewrite_endpoint,
   .rewrite_finish = varve_libvirt_rewrite_finish,
   .rewrite_free = varve_libvirt_rewrite_free,

@@ -178,6 +178,7 @@ bool varve_libvirt_stopped_end (VarveLibvirtDomain *self, const VarveStart *star
                                 bool start_was_cut, GCancellable *cancellable, GError **error);
 
 /* --- libvirt-rewrite.c --- */
+bool varve_libvirt_rewrite_check (VarveDomain *, GCancellable *, GError **);
 bool varve_libvirt_rewrite (VarveDomain *, const VarveStart *, VarveRewrite **out, GCancellable *,
                             GError **);
 bool varve_libvirt_rewrite_endpoint (VarveRewrite *, const char *disk, VarveEndpoint *out,

@@ -25,9 +25,11 @@ varve_libvirt_rewrite_free (VarveRewrite *base)
 }
 
 /* A saved guest has the old disks in its memory: started on others, it would damage them. */
-static bool
-check_off (VarveLibvirtDomain *self, GCancellable *cancellable, GError **error)
+bool
+varve_libvirt_rewrite_check (VarveDomain *domain, GCancellable *cancellable, GError **error)
 {
+  VARVE_SIGPIPE_GUARD;
+  VarveLibvirtDomain *self = (VarveLibvirtDomain *)domain;
   VarveDomainState state;
   int saved;
 
@@ -59,7 +61,7 @@ varve_libvirt_rewrite (VarveDomain *domain, const VarveStart *start, VarveRewrit
   LibvirtRewrite *rewrite;
   VarveDomain *images;
 
-  if (!check_off (self, cancellable, error) ||
+  if (!varve_libvirt_rewrite_check (domain, cancellable, error) ||
       !varve_libvirt_stopped_need (self, &images, cancellable, error))
     return false;
   rewrite = g_new0 (LibvirtRewrite, 1);
