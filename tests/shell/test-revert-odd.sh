@@ -47,7 +47,8 @@ expect_plan vda '200 differ|changed since backup|differ between'
 expect_plan vdb 'all of it is read and compared: .*raw image cannot store bitmaps'
 assert_disks_as "$one"
 
-# 200 granules of 64 KiB, and the tables of the image: counted from outside.
+# 200 granules of 64 KiB, counted from outside; and what QEMU writes of its own, each time as a whole cluster: the header
+# four times, a refcount block twice, and for each older bitmap one that has its bits.
 change "${scattered[@]}"
 bytes=$(written_bytes "$tmp/a.qcow2" "$VARVE" revert "${backup_args[@]}" --from "images:$store" --yes --no-keep --disk vda "$one")
 echo "put back by $bytes bytes written"
