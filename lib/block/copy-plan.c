@@ -178,11 +178,13 @@ static bool
 map_at (Map *map, uint64_t offset, const VarveExtent **out_extent, GError **error)
 {
   bool is_ahead = offset < map->ahead_end;
-  const VarveExtents *extents = is_ahead ? map->ahead : map->extents;
+  const VarveExtents *extents;
   size_t low = 0;
 
   if (!is_ahead && (offset < map->start || offset >= map->end) && !map_load (map, offset, error))
     return false;
+  /* The load may have made a new list. */
+  extents = is_ahead ? map->ahead : map->extents;
   size_t high = varve_extents_count (extents) - 1;
   while (low < high) {
     size_t middle = low + (high - low) / 2;

@@ -48,8 +48,11 @@ read_block (int fd, const char *path, uint8_t *block, off_t offset)
 static off_t
 next_data (int fd, const char *path, off_t offset, off_t size)
 {
-  off_t data = offset < size ? lseek (fd, offset, SEEK_DATA) : size;
+  off_t data;
 
+  if (offset >= size)
+    return size;
+  data = lseek (fd, offset, SEEK_DATA);
   if (data < 0 && errno != ENXIO)
     err (1, "%s", path);
   return data < 0 ? size : data / BLOCK * BLOCK;

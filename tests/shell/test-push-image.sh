@@ -35,7 +35,12 @@ assert_contains "$tmp/backup.log" 'snapshot taken \(image-push\)'
 assert_decision vda full 'first backup'
 assert_decision vdb full 'first backup'
 
-for mode in push pull push; do
+modes=(push pull push)
+# Under valgrind, where a run takes half a minute, an increment says all that there is to say.
+if [ -n "${VARVE_VALGRIND:-}" ]; then
+  modes=(push)
+fi
+for mode in "${modes[@]}"; do
   last=$last_backup
   change a -c "write -P $((proof_count + 3)) 5M 100k" -c 'discard 10M 4M' -c 'write -P 5 100M 1' -c 'write -z 151M 64k'
   change b -c 'write -z 0 128k' -c "write -P $proof_count 99M 1M"
@@ -44,6 +49,12 @@ for mode in push pull push; do
   assert_decision vda incremental "changed since backup $last"
   assert_decision vdb incremental "changed since backup $last"
 done
+
+if [ -n "${VARVE_VALGRIND:-}" ]; then
+  varve verify --from "images:$store"
+  assert_nothing_left
+  exit 0
+fi
 
 # Slow, and killed in the middle: the daemon goes with it, and the next run is an increment.
 change a -c 'write -P 77 20M 30M'
