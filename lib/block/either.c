@@ -90,12 +90,9 @@ block_either_source_new (BlockSource *source, BlockSource *other)
 {
   Either *self = g_new0 (Either, 1);
 
+  self->base = *source;
   self->base.ops = &either_ops;
   self->base.label = g_strdup (source->label);
-  self->base.size = source->size;
-  self->base.block_size = source->block_size;
-  self->base.max_read = source->max_read;
-  self->base.depth = source->depth;
   self->source = source;
   self->other = other;
   return &self->base;

@@ -131,12 +131,9 @@ block_qcow2_difference_new (BlockSource *source, BlockSource *base)
 {
   Difference *self = g_new0 (Difference, 1);
 
+  self->base = *source;
   self->base.ops = &difference_ops;
   self->base.label = g_strdup (source->label);
-  self->base.size = source->size;
-  self->base.block_size = source->block_size;
-  self->base.max_read = source->max_read;
-  self->base.depth = source->depth;
   self->source = source;
   self->other = base;
   return &self->base;
