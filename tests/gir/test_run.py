@@ -112,7 +112,7 @@ class Run(Circle, machine.Case):
         self.assertEqual({event.action for event in told.events}, {'backup', 'revert'})
         # What was there is the newest backup, and the next increment is on the one that was put back.
         self.assertNotEqual(self.newest().get_id(), wanted)
-        self.write_disk('vda', 8, 3, 2)
+        self.write_disk('vda', 8, 9, 2)
         self.back_up()
         self.assertEqual(self.decisions(), {'vda': 'incremental', 'vdb': 'incremental'})
         self.assertIn(wanted, self.newest().get_disks()[0].reason)

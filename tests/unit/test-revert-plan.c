@@ -223,6 +223,7 @@ test_empty (Fixture *f, gconstpointer data)
 
   second->recording = true;
   second->persistent = true;
+  second->dirty = 0;
   g_ptr_array_add (f->exclude, (char *)"vdb");
   g_assert_true (plan (f, ID_B, &error));
   g_assert_no_error (error);
