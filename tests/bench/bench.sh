@@ -8,8 +8,8 @@
 #
 # In memory where there is enough of it (/dev/shm, 17 GiB), so that it is the programs that are compared and not the host's
 # disk; BENCH_DIR takes another place. BENCH_KEEP=FILE keeps the raw results. BENCH_PARTS says what is measured: copies,
-# backups (with incrementals and restores), latency (of the guest's writes, latency.sh), pushes (push.sh).
-: "${ROUNDS:=7}" "${DISK_SIZE:=6G}" "${FILES_BYTES:=2147483648}" "${BENCH_PARTS:=copies backups latency pushes}"
+# backups (with incrementals and restores), reverts, latency (of the guest's writes, latency.sh), pushes (push.sh).
+: "${ROUNDS:=7}" "${DISK_SIZE:=6G}" "${FILES_BYTES:=2147483648}" "${BENCH_PARTS:=copies backups reverts latency pushes}"
 if [ -z "${BENCH_DIR:-}" ]; then
   BENCH_DIR=/var/tmp
   if [ "$(df --output=avail -BG /dev/shm | tr -dc '0-9')" -ge 17 ] &&
@@ -233,6 +233,63 @@ backup_round ()
   for by in $(in_turns "$round" convert varve virtnbdrestore); do
     "restore_by_$by"
   done
+}
+
+# ---- putting a stopped disk back ---------------------------------------------------------------------
+
+put_back_store=$tmp/put-back
+
+stopped_varve ()
+{
+  varve "$1" -c image: stopped --image "vda=$tmp/stopped.qcow2,format=qcow2" "${@:2}" > "$tmp/stopped.log" 2>&1
+}
+
+# 200 scattered 64 KiB writes, as in change_disk.
+change_stopped ()
+{
+  local i offset commands=()
+  RANDOM=$((1000 + $1))
+  for ((i = 0; i < 200; i++)); do
+    offset=$(((RANDOM * 32768 + RANDOM) % (6 * 16384) * 65536))
+    commands+=(-c "write -P $((i + 1)) $offset 64k")
+  done
+  qemu-io -f qcow2 "$tmp/stopped.qcow2" "${commands[@]}" > "$tmp/io.log"
+}
+
+nth_last_backup ()
+{
+  varve list --from "images:$put_back_store" stopped | sed 1d | tail -n "$1" | head -n 1 | cut -d ' ' -f 1
+}
+
+# put_back NAME BACKUP: by revert; the disk must be the backup.
+put_back ()
+{
+  measure 'put back' "varve revert ($1)" "$VARVE" revert -c image: stopped --image "vda=$tmp/stopped.qcow2,format=qcow2" \
+    --from "images:$put_back_store" --yes --no-keep "$2"
+  assert_same "$tmp/stopped.qcow2" qcow2 "$put_back_store"/*/"$2/vda.qcow2" qcow2
+}
+
+bench_reverts ()
+{
+  local round
+  cp --sparse=always "$tmp/ours.qcow2" "$tmp/stopped.qcow2"
+  stopped_varve backup --to "images:$put_back_store"
+  for round in 1 2; do
+    change_stopped "$round"
+    stopped_varve backup --to "images:$put_back_store"
+  done
+  for ((round = 1; round <= ROUNDS; round++)); do
+    echo "round $round of putting back"
+    change_stopped $((10 + round))
+    measure 'put back' 'varve restore' "$VARVE" restore --from "images:$put_back_store" "$(nth_last_backup 1)" \
+      --disk "vda=$tmp/restored,format=qcow2"
+    rm "$tmp/restored"
+    put_back last "$(nth_last_backup 1)"
+    change_stopped $((20 + round))
+    put_back 'third last' "$(nth_last_backup 3)"
+    put_back 'forward again' "$(nth_last_backup 1)"
+  done
+  rm -rf "$put_back_store" "$tmp/stopped.qcow2"
 }
 
 bench_copies ()

@@ -21,6 +21,10 @@ BACKUP_RATIOS = [
     ("incremental", "varve", "virtnbdbackup", "at least", 3.0),
     ("restore to raw", "varve", "qemu-img convert", "at most", 1.25),
 ]
+REVERT_RATIOS = [
+    ("put back", "varve revert (last)", "varve restore", "at most", 0.15),
+    ("put back", "varve revert (third last)", "varve restore", "at most", 0.15),
+]
 PUSH_RATIOS = [("full push", "varve", "virsh backup-begin", "at most", 1.2)]
 PUSH_MORE = ("incremental push", "varve", "virsh backup-begin", 0.3)
 PSS_LIMIT_MIB = 128
@@ -109,6 +113,8 @@ def main():
         results += [check_ratio(table, *row) for row in COPY_RATIOS] + [check_growth(table)]
     if "backups" in parts:
         results += [check_ratio(table, *row) for row in BACKUP_RATIOS]
+    if "reverts" in parts:
+        results += [check_ratio(table, *row) for row in REVERT_RATIOS]
     if "pushes" in parts:
         results += [check_ratio(table, *row) for row in PUSH_RATIOS] + [check_more(table, *PUSH_MORE)]
     if parts != ["latency"]:

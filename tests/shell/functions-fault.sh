@@ -151,3 +151,18 @@ chain_goes_on ()
   assert_decision vda "${2:-incremental}" "${3:-}"
   assert_decision vdb "${2:-incremental}" "${3:-}"
 }
+
+# write_behind_qemu QCOW2: all data of an image that nobody has open is overwritten where it lies, so that none of its
+# bitmaps sees it.
+write_behind_qemu ()
+{
+  python3 - "$1" << 'END'
+import json, subprocess, sys
+extents = json.loads(subprocess.check_output(["qemu-img", "map", "-f", "qcow2", "--output=json", sys.argv[1]]))
+with open(sys.argv[1], "r+b") as image:
+    for extent in extents:
+        if extent.get("data") and "offset" in extent:
+            image.seek(extent["offset"])
+            image.write(bytes([0xee]) * extent["length"])
+END
+}
