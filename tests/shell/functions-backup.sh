@@ -27,9 +27,13 @@ resume_guest ()
   esac
 }
 
+# Behind the name in parentheses, which may hold anything; nothing where there is no such process.
 process_state ()
 {
-  sed -n 's/^State:[[:space:]]*\([A-Z]\).*/\1/p' "/proc/$1/status" 2> /dev/null
+  local stat=''
+  { read -r stat < "/proc/$1/stat"; } 2> /dev/null || return 0
+  stat=${stat##*) }
+  echo "${stat%% *}"
 }
 
 is_stopped ()
@@ -68,7 +72,7 @@ start_backup_until ()
   VARVE_GUARD=${guard-none} VARVE_FAILPOINT=$1:stop "${varve_command[@]}" "${command[@]}" > "$tmp/backup.log" 2>&1 &
   backup_pid=$!
   cleanup_fn end_process "$backup_pid" KILL
-  wait_for 60 "the backup to reach $1" ended_or_stopped "$backup_pid"
+  wait_for 120 "the backup to reach $1" ended_or_stopped "$backup_pid"
   if ! is_stopped "$backup_pid"; then
     cat "$tmp/backup.log" >&2
     fail "the backup ended before it reached $1"

@@ -44,20 +44,26 @@ fault_backup ()
   assert_contains "$tmp/said.log" "$2"
 }
 
-# Lets the backup that `start_backup_until` stopped go on, past any further stop. Only while it stands: a signal more
-# at its end, and the search for leaks, which traces all threads, may never come to an end.
-continue_backup ()
+# Lets a process that failure points stop go on to its end. Only while it stands: a signal more at its end, and the
+# search for leaks, which traces all threads, may never come to an end.
+continue_to_end ()
 {
-  local limit=$((SECONDS + 120))
-  while kill -0 "$backup_pid" 2> /dev/null && [ "$(process_state "$backup_pid")" != Z ]; do
-    if is_stopped "$backup_pid" && ! kill -CONT "$backup_pid" 2> /dev/null; then
+  local limit=$((SECONDS + 300))
+  until has_ended "$1"; do
+    if is_stopped "$1" && ! kill -CONT "$1" 2> /dev/null; then
       break
     fi
     if [ "$SECONDS" -ge "$limit" ]; then
-      fail "the backup does not come to an end"
+      fail "process $1 does not come to an end"
     fi
     sleep 0.1
   done
+}
+
+# The backup that `start_backup_until` stopped.
+continue_backup ()
+{
+  continue_to_end "$backup_pid"
 }
 
 # fault_finish STATUS REGEX: the backup that was started must end so, and say so.
@@ -121,7 +127,7 @@ break_backup ()
   if [ "$point" = reading ]; then
     start_backup_until copy-disk
     kill -CONT "$backup_pid"
-    sleep 2
+    sleep 1
   else
     start_backup_until "$point"
   fi

@@ -97,7 +97,7 @@ no_record_is_left ()
 # assert_as_before: the reader was told by the loss of its connection.
 assert_as_before ()
 {
-  wait_for "$bound" "the reader to lose its connection" reader_is_gone
+  wait_for 120 "the reader to lose its connection" reader_is_gone
   leave_reader "$reader_pid"
   exec {reader_fifo}>&-
   assert_no_export_left
@@ -108,7 +108,7 @@ assert_as_before ()
 # expect_broken REASON: it says why, and that what was read does not count.
 expect_broken ()
 {
-  wait_for 30 "the session to be broken" is_broken
+  wait_for 120 "the session to be broken" is_broken
   expect_status 5 varve export end "$session" --keep-checkpoint
   assert_contains "$tmp/said.log" "$1"
   assert_contains "$tmp/said.log" 'The checkpoint is dropped'
@@ -173,7 +173,7 @@ begin_reading_with ()
     -o "$tmp/strace.log" 2> "$tmp/tracer.log" &
   tracer=$!
   cleanup_fn end_process "$tracer"
-  wait_for 20 "the fault" is_tracing
+  wait_for 120 "the fault" is_tracing
 }
 
 end_fault ()
@@ -184,7 +184,7 @@ end_fault ()
 
 begin_reading_with error=EIO
 guest fill vda offset=96M length=4M seed=9
-wait_for 30 "the session to be broken" is_broken
+wait_for 120 "the session to be broken" is_broken
 end_fault INJECTED
 expect_broken '[Ss]cratch|view|I/O error'
 echo "scratch failed: as it should be"
@@ -193,7 +193,7 @@ echo "scratch failed: as it should be"
 if [ "$strategy" = filter ]; then
   begin_reading_with delay_enter=4000000
   guest fill vda offset=96M length=4M seed=10
-  wait_for 30 "the session to be broken" is_broken
+  wait_for 120 "the session to be broken" is_broken
   end_fault DELAYED
   expect_broken '[Ss]cratch|view'
 else
@@ -223,6 +223,6 @@ wait_for $((bound + 10)) "the session to be broken" is_broken
 wait_for "$bound" "the end of the session's record" no_record_is_left
 is_broken
 expect_status 5 varve export end "$session" --keep-checkpoint
-wait_for "$bound" "the reader to lose its connection" reader_is_gone
+wait_for 120 "the reader to lose its connection" reader_is_gone
 wait_for "$bound" "the end of the host" nothing_is_left
 echo "QEMU killed: as it should be"

@@ -62,7 +62,7 @@ fault_while_copying ()
   "${varve_command[@]}" run "$tmp/job.xml" > "$tmp/backup.log" 2>&1 &
   backup_pid=$!
   cleanup_fn end_process "$backup_pid" KILL
-  wait_for 60 "the copy to begin" is_copying
+  wait_for 120 "the copy to begin" is_copying
   for file in "$tmp"/scratch/*; do
     files+=(-P "$file")
   done
@@ -70,7 +70,7 @@ fault_while_copying ()
     -o "$tmp/strace.log" 2> "$tmp/tracer.log" &
   tracer=$!
   cleanup_fn end_process "$tracer"
-  wait_for 20 "the fault" is_tracing
+  wait_for 120 "the fault" is_tracing
   guest fill vda offset=64M length="${4:-4M}" "seed=$RANDOM"
   wait "$backup_pid" || status=$?
   end_process "$tracer" INT
