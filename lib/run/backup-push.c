@@ -11,7 +11,7 @@
 #include "util/failpoint.h"
 
 #define WAIT_FIRST_US (5 * 1000)
-#define WAIT_MAX_US   (200 * 1000)
+#define WAIT_MAX_US   (50 * 1000)
 #define POINT_US      (1 * G_USEC_PER_SEC)
 
 bool

@@ -16,6 +16,7 @@
 #include "util/durable.h"
 #include "util/error.h"
 #include "util/failpoint.h"
+#include "util/set-text.h"
 
 typedef struct {
   const VarveStateDir *state;
@@ -153,13 +154,6 @@ prepare (Work *work, GCancellable *cancellable, GError **error)
 
 /* --- record ----------------------------------------------------------------------------------- */
 
-static void
-set (char **field, const char *value)
-{
-  g_free (*field);
-  *field = g_strdup (value);
-}
-
 static bool
 save_record (Work *work, GError **error)
 {
@@ -169,11 +163,11 @@ save_record (Work *work, GError **error)
 
   record->phase = VARVE_PHASE_REVERTING;
   record->started = g_get_real_time () / G_USEC_PER_SEC;
-  set (&record->owner, work->look->owner);
-  set (&record->backup, work->plan->wanted->id);
-  set (&record->store, work->look->store->uri);
-  set (&record->checkpoint, work->start->checkpoint);
-  set (&record->directory, work->start->directory);
+  varve_set_text (&record->owner, work->look->owner);
+  varve_set_text (&record->backup, work->plan->wanted->id);
+  varve_set_text (&record->store, work->look->store->uri);
+  varve_set_text (&record->checkpoint, work->start->checkpoint);
+  varve_set_text (&record->directory, work->start->directory);
   g_ptr_array_set_size (record->disks, 0);
   for (guint i = 0; i < work->start->disks->len; i++) {
     const VarveStartDisk *disk = g_ptr_array_index (work->start->disks, i);
