@@ -143,13 +143,19 @@ class RunningCase(Case):
         with open(self.log, 'wb') as log:
             self.qemu = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         self.addCleanup(self.end_qemu)
-        deadline = time.monotonic() + 30
-        while not os.path.exists(ours):
+        self.monitor = self.connect(ours)
+        self.addCleanup(self.monitor.close)
+
+    def connect(self, path):
+        """QEMU makes the socket a while before it listens."""
+        deadline = time.monotonic() + 120
+        while True:
             self.assertIsNone(self.qemu.poll(), 'QEMU has ended')
             self.assertLess(time.monotonic(), deadline, 'QEMU has no monitor')
-            time.sleep(0.02)
-        self.monitor = Monitor(ours)
-        self.addCleanup(self.monitor.close)
+            try:
+                return Monitor(path)
+            except (FileNotFoundError, ConnectionRefusedError):
+                time.sleep(0.02)
 
     def end_qemu(self):
         self.qemu.kill()
@@ -161,7 +167,7 @@ class RunningCase(Case):
         for command in (f'write -P {pattern} {at}M {length}M', 'flush'):
             self.monitor.execute('human-monitor-command', **{
                 'command-line': f'qemu-io -d /machine/peripheral/{disk}/virtio-backend "{command}"'})
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 120
         while self.count_in_log('wrote ') == wrote:
             self.assertLess(time.monotonic(), deadline, 'QEMU did not write')
             time.sleep(0.02)

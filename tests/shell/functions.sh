@@ -155,8 +155,9 @@ varve_command=("$VARVE")
 if [ -n "${VARVE_VALGRIND:-}" ]; then
   # A guard is given a pidfd, and the valgrind of Debian 12 knows none.
   export VARVE_GUARD=none
-  varve_command=(valgrind --quiet --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite
-    --show-leak-kinds=definite "$VARVE")
+  # In files, as even --quiet speaks of system calls that it does not know.
+  varve_command=(valgrind --quiet --log-file="$tmp/valgrind-%p.log" --error-exitcode=99 --leak-check=full
+    --errors-for-leak-kinds=definite --show-leak-kinds=definite "$VARVE")
 fi
 
 # The command under test, never for longer than $VARVE_TIMEOUT seconds.
