@@ -7,9 +7,10 @@
 # varve's domain and for virtnbdbackup's, because the latter refuses a domain that has checkpoints of others.
 #
 # In memory where there is enough of it (/dev/shm, 17 GiB), so that it is the programs that are compared and not the host's
-# disk; BENCH_DIR takes another place. BENCH_KEEP=FILE keeps the raw results, BENCH_ONLY_BACKUPS=1 leaves out the copies
-# and the guest's writes (latency.sh), BENCH_ONLY_LATENCY=1 leaves out all but those, BENCH_ONLY_PUSH=1 all but pushes (push.sh).
-: "${ROUNDS:=7}" "${DISK_SIZE:=6G}" "${FILES_BYTES:=2147483648}"
+# disk; BENCH_DIR takes another place. BENCH_KEEP=FILE keeps the raw results. BENCH_PARTS says what is measured: copies,
+# reverts (of a stopped disk; before anything starts a machine on it), backups (with incrementals and restores), latency (of the
+# guest's writes, latency.sh), pushes (push.sh).
+: "${ROUNDS:=7}" "${DISK_SIZE:=6G}" "${FILES_BYTES:=2147483648}" "${BENCH_PARTS:=copies reverts backups latency pushes}"
 if [ -z "${BENCH_DIR:-}" ]; then
   BENCH_DIR=/var/tmp
   if [ "$(df --output=avail -BG /dev/shm | tr -dc '0-9')" -ge 17 ] &&
@@ -145,14 +146,23 @@ memory_round ()
 
 # ---- whole backups -----------------------------------------------------------------------------------
 
-# 200 scattered 64 KiB writes to $domain, the same ones for the same round.
-change_disk ()
+# 200 scattered places of 64 KiB, the same ones for the same round.
+scattered ()
 {
-  local i offset
+  local i
   RANDOM=$((1000 + $1))
   for ((i = 0; i < 200; i++)); do
-    offset=$(((RANDOM * 32768 + RANDOM) % (6 * 16384) * 65536))
-    echo "qemu-monitor-command --hmp $domain 'qemu-io -d /machine/peripheral/ua-vda/virtio-backend \"write -P $((i + 1)) $offset 64k\"'"
+    echo $(((RANDOM * 32768 + RANDOM) % (6 * 16384) * 65536))
+  done
+}
+
+# Writes there to $domain.
+change_disk ()
+{
+  local i=0 offset
+  for offset in $(scattered "$1"); do
+    i=$((i + 1))
+    echo "qemu-monitor-command --hmp $domain 'qemu-io -d /machine/peripheral/ua-vda/virtio-backend \"write -P $i $offset 64k\"'"
   done > "$tmp/writes"
   echo "qemu-monitor-command --hmp $domain 'qemu-io -d /machine/peripheral/ua-vda/virtio-backend flush'" >> "$tmp/writes"
   virsh < "$tmp/writes" > "$tmp/writes.log"
@@ -244,14 +254,12 @@ stopped_varve ()
   varve "$1" -c image: stopped --image "vda=$tmp/stopped.qcow2,format=qcow2" "${@:2}" > "$tmp/stopped.log" 2>&1
 }
 
-# 200 scattered 64 KiB writes, as in change_disk.
 change_stopped ()
 {
-  local i offset commands=()
-  RANDOM=$((1000 + $1))
-  for ((i = 0; i < 200; i++)); do
-    offset=$(((RANDOM * 32768 + RANDOM) % (6 * 16384) * 65536))
-    commands+=(-c "write -P $((i + 1)) $offset 64k")
+  local i=0 offset commands=()
+  for offset in $(scattered "$1"); do
+    i=$((i + 1))
+    commands+=(-c "write -P $i $offset 64k")
   done
   qemu-io -f qcow2 "$tmp/stopped.qcow2" "${commands[@]}" > "$tmp/io.log"
 }
@@ -269,7 +277,7 @@ put_back ()
   assert_same "$tmp/stopped.qcow2" qcow2 "$put_back_store"/*/"$2/vda.qcow2" qcow2
 }
 
-bench_put_back ()
+bench_reverts ()
 {
   local round
   cp --sparse=always "$tmp/ours.qcow2" "$tmp/stopped.qcow2"
@@ -292,31 +300,9 @@ bench_put_back ()
   rm -rf "$put_back_store" "$tmp/stopped.qcow2"
 }
 
-# finish [push]: keeps the results where that is wanted, and tells them.
-finish ()
+bench_copies ()
 {
-  if [ -n "${BENCH_KEEP:-}" ]; then
-    cp "$results" "$BENCH_KEEP"
-  fi
-  # A limit that was missed is a result, and wants no logs.
-  trap - ERR
-  show_logs () { :; }
-  "$srcdir/tests/bench/report.py" "$results" "$@"
-}
-
-echo "in $tmp, $ROUNDS rounds, $(nproc) processors, $(varve --version)"
-mkdir "$store"
-if [ -n "${BENCH_ONLY_LATENCY:-}" ]; then
-  bench_latency
-  exit 0
-fi
-make_source
-if [ -n "${BENCH_ONLY_PUSH:-}" ]; then
-  bench_push
-  finish push
-  exit 0
-fi
-if [ -z "${BENCH_ONLY_BACKUPS:-}" ]; then
+  local round
   start_export
   for ((round = 1; round <= ROUNDS; round++)); do
     echo "round $round of copies"
@@ -324,25 +310,37 @@ if [ -z "${BENCH_ONLY_BACKUPS:-}" ]; then
   done
   memory_round
   end_process "$export_pid"
-fi
+}
 
-define_domain ours vda="$tmp/ours.qcow2"
-start_domain
-ours=$domain
-define_domain theirs vda="$tmp/theirs.qcow2"
-start_domain
-theirs=$domain
-for ((round = 1; round <= ROUNDS; round++)); do
-  echo "round $round of backups"
-  backup_round "$round"
-done
-if [ -z "${BENCH_ONLY_BACKUPS:-}" ]; then
-  bench_latency
+bench_backups ()
+{
+  local round
+  define_domain ours vda="$tmp/ours.qcow2"
+  start_domain
+  ours=$domain
+  define_domain theirs vda="$tmp/theirs.qcow2"
+  start_domain
+  theirs=$domain
+  for ((round = 1; round <= ROUNDS; round++)); do
+    echo "round $round of backups"
+    backup_round "$round"
+  done
+  rm -rf "$store" "$peer"
+  mkdir "$store"
+}
+
+echo "in $tmp, $ROUNDS rounds, $(nproc) processors, $(varve --version)"
+mkdir "$store"
+if [ "$BENCH_PARTS" != latency ]; then
+  make_source
 fi
-rm -rf "$store" "$peer"
-bench_push
-virsh destroy "$ours"
-virsh destroy "$theirs"
-rm "$tmp/theirs.qcow2"
-bench_put_back
-finish
+for part in $BENCH_PARTS; do
+  "bench_$part"
+done
+if [ -n "${BENCH_KEEP:-}" ]; then
+  cp "$results" "$BENCH_KEEP"
+fi
+# A limit that was missed is a result, and wants no logs.
+trap - ERR
+show_logs () { :; }
+"$srcdir/tests/bench/report.py" "$results" $BENCH_PARTS
