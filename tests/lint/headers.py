@@ -4,9 +4,12 @@
 
 """Each header compiles alone; each public one also as C++, and without config.h, as others use it.
 
+One that a source file of the library has as its first, behind config.h, is shown to by the build.
+
 Arguments: ROOT, then the build directory with config.h. CC and CXX come from the environment."""
 
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -40,10 +43,18 @@ def compile_header(compiler, language, path, config):
     return f'{path}: as {language}{"" if config else " without config.h"}:\n{run.stderr.decode()}'
 
 
+def first_headers():
+    """The first header that each source file of the library has behind config.h."""
+    for path in lint.files('.c', under='lib/'):
+        included = re.findall(r'^#include [<"]([^>"]+)[>"]', lint.read(path), re.MULTILINE)
+        if included[:1] == ['config.h']:
+            yield from (os.path.join('lib', name) for name in included[1:2])
+
+
 packages = sorted({flag for package in PACKAGES for flag in cflags(package)})
 headers = lint.files('.h', under='lib/')
 public = [h for h in headers if api.is_public(h)]
-jobs = [(CC, 'c', h, True) for h in headers]
+jobs = [(CC, 'c', h, True) for h in sorted(set(headers) - set(first_headers()))]
 jobs += [(CC, 'c', h, False) for h in public] + [(CXX, 'c++', h, False) for h in public]
 
 with ThreadPoolExecutor(2) as pool:

@@ -260,7 +260,7 @@ not_committed (const VarveRecord *record, bool *out_known, gpointer data)
 static void
 recover_patiently (World *world, const VarveRecord *record)
 {
-  for (int i = 0; i < 1000; i++) {
+  for (int i = 0; i < 10000; i++) {
     g_autoptr (GError) error = NULL;
 
     if (varve_session_recover (world->state, world->domain, record, not_committed, NULL, NULL,

@@ -33,7 +33,7 @@ say (const char *format, ...)
 GPtrArray *
 bitmaps_of (Sequence *s)
 {
-  for (int i = 0; i < 1000; i++) {
+  for (int i = 0; i < 10000; i++) {
     g_autoptr (GError) error = NULL;
     GPtrArray *bitmaps = NULL;
 

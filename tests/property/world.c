@@ -13,6 +13,7 @@
 
 #include "util/clock.h"
 #include "util/durable.h"
+#include "wait.h"
 
 #define LIBVIRT "qemu:///system"
 
@@ -90,14 +91,10 @@ connect_own (const World *world)
 {
   g_autofree char *path = g_build_filename (world->dir, "own", NULL);
 
-  for (int i = 0; i < 3000; i++) {
-    VarveQmp *qmp = varve_qmp_connect (path, 30, NULL, NULL);
+  VarveQmp *qmp;
 
-    if (qmp)
-      return qmp;
-    g_usleep (10000);
-  }
-  g_error ("QEMU does not answer at %s", path);
+  wait_until ((qmp = varve_qmp_connect (path, 30, NULL, NULL)));
+  return qmp;
 }
 
 static char *
@@ -188,11 +185,7 @@ kill_libvirt_qemu (World *world)
   /* Never 0, which would be our own process group. */
   g_assert_true (g_ascii_string_to_signed (g_strchomp (pid), 10, 2, G_MAXINT32, &number, NULL));
   g_assert_cmpint (kill ((pid_t)number, SIGKILL), ==, 0);
-  for (int i = 0; i < 1000 && state != VARVE_DOMAIN_OFF; i++) {
-    g_usleep (10000);
-    g_assert_true (varve_domain_state (world->domain, &state, NULL, NULL));
-  }
-  g_assert_cmpint (state, ==, VARVE_DOMAIN_OFF);
+  wait_until (varve_domain_state (world->domain, &state, NULL, NULL) && state == VARVE_DOMAIN_OFF);
 }
 
 /* --- all -------------------------------------------------------------------------------------- */

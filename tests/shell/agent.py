@@ -17,7 +17,7 @@ def main():
     if len(sys.argv) != 3:
         sys.exit(__doc__)
     connection = socket.socket(socket.AF_UNIX)
-    connection.settimeout(3)
+    connection.settimeout(20)
     try:
         connection.connect(sys.argv[1])
         stream = connection.makefile("rwb")

@@ -151,11 +151,11 @@ damage_sessions ()
   expect_mended session-files '0123456789abcdef'
   assert_nothing_left_on_host
   make_disk "$scratch" 1M
-  qemu-io -f qcow2 "$scratch" -c 'sleep 60000' > "$tmp/io.log" &
+  qemu-io -f qcow2 "$scratch" -c 'sleep 600000' > "$tmp/io.log" &
   holder=$!
   cleanup_fn end_process "$holder" KILL
   # To try its lock could keep the holder from it.
-  wait_for 10 'the scratch image to be open' has_open "$holder" "$scratch"
+  wait_for 120 'the scratch image to be open' has_open "$holder" "$scratch"
   expect_refused session-files 'QEMU has .* open'
   end_process "$holder" KILL
   expect_mended session-files '0123456789abcdee'

@@ -17,7 +17,7 @@ requires_vendors ()
 
 vendor ()
 {
-  timeout --foreground 120 "$shell_dir/vendor.py" "$@"
+  timeout --foreground 600 "$shell_dir/vendor.py" "$@"
 }
 
 # export_get FIELD [DISK]
@@ -111,7 +111,7 @@ in_the_middle ()
   reader_pid=$!
   cleanup_fn leave_reader "$reader_pid"
   sleep 0.4
-  wait_for 20 "the reader to be connected: $*" stop_if_connected
+  wait_for 120 "the reader to be connected: $*" stop_if_connected
 }
 
 stop_if_connected ()

@@ -20,6 +20,38 @@ resize_mount ()
   mount -o "remount,size=$2" "$1"
 }
 
+is_traced ()
+{
+  grep -q '^TracerPid:[[:space:]]*[1-9]' "/proc/$1/status"
+}
+
+# inject_fault PID FAULT DIRECTORY: what that process writes to the files in there meets this fault of strace's, in its
+# own system calls, until `end_fault`.
+inject_fault ()
+{
+  local pid=$1 fault=$2 file files=()
+  if [ "$(cat /proc/sys/kernel/yama/ptrace_scope 2> /dev/null)" = 3 ]; then
+    skip "no process can be traced here"
+  fi
+  for file in "$3"/*; do
+    files+=(-P "$file")
+  done
+  strace -f -p "$pid" "${files[@]}" -e trace=pwrite64,pwritev -e "inject=pwrite64,pwritev:$fault" \
+    -o "$tmp/strace.log" 2> "$tmp/tracer.log" &
+  tracer=$!
+  cleanup_fn end_process "$tracer"
+  wait_for 120 "the fault" is_traced "$pid"
+}
+
+# A call that the process has not come back from when it is let go stands there as unfinished.
+end_fault ()
+{
+  end_process "$tracer" INT
+  if ! grep -qE 'INJECTED|DELAYED|unfinished' "$tmp/strace.log"; then
+    fail "nothing was injected"
+  fi
+}
+
 # write_backup_job FILE URI DOMAIN MAX-CHAIN ELEMENTS...: a job document "varve" (the label of `varve backup` too, so
 # that both have the same checkpoints) for $store, with these elements before the target.
 write_backup_job ()
@@ -44,20 +76,26 @@ fault_backup ()
   assert_contains "$tmp/said.log" "$2"
 }
 
-# Lets the backup that `start_backup_until` stopped go on, past any further stop. Only while it stands: a signal more
-# at its end, and the search for leaks, which traces all threads, may never come to an end.
-continue_backup ()
+# Lets a process that failure points stop go on to its end. Only while it stands: a signal more at its end, and the
+# search for leaks, which traces all threads, may never come to an end.
+continue_to_end ()
 {
-  local limit=$((SECONDS + 120))
-  while kill -0 "$backup_pid" 2> /dev/null && [ "$(process_state "$backup_pid")" != Z ]; do
-    if is_stopped "$backup_pid" && ! kill -CONT "$backup_pid" 2> /dev/null; then
+  local limit=$((SECONDS + 300))
+  until has_ended "$1"; do
+    if is_stopped "$1" && ! kill -CONT "$1" 2> /dev/null; then
       break
     fi
     if [ "$SECONDS" -ge "$limit" ]; then
-      fail "the backup does not come to an end"
+      fail "process $1 does not come to an end"
     fi
     sleep 0.1
   done
+}
+
+# The backup that `start_backup_until` stopped.
+continue_backup ()
+{
+  continue_to_end "$backup_pid"
 }
 
 # fault_finish STATUS REGEX: the backup that was started must end so, and say so.
@@ -121,7 +159,7 @@ break_backup ()
   if [ "$point" = reading ]; then
     start_backup_until copy-disk
     kill -CONT "$backup_pid"
-    sleep 2
+    sleep 1
   else
     start_backup_until "$point"
   fi

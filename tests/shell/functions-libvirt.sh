@@ -12,12 +12,12 @@ libvirt_idle_limit=300
 
 virsh ()
 {
-  timeout --foreground --kill-after=5 120 virsh -q -c "$libvirt_uri" "$@"
+  timeout --foreground --kill-after=5 300 virsh -q -c "$libvirt_uri" "$@"
 }
 
 libvirt_answers ()
 {
-  timeout 20 virsh -q -c "$libvirt_uri" uri > /dev/null 2>&1
+  timeout 60 virsh -q -c "$libvirt_uri" uri > /dev/null 2>&1
 }
 
 # True when libvirtd answers, or could be made to.
@@ -28,14 +28,14 @@ start_libvirtd ()
     return 0
   fi
   exec {libvirt_lock}> /run/lock/varve-test-libvirtd.lock
-  flock -w 60 "$libvirt_lock"
+  flock -w 300 "$libvirt_lock"
   if ! libvirt_answers; then
     # The lock must not live on in the daemons.
     if [ ! -S /run/libvirt/virtlogd-sock ] || ! virt-admin -c virtlogd:///system srv-list > /dev/null 2>&1; then
       virtlogd -d -t "$libvirt_idle_limit" {libvirt_lock}>&- > /dev/null 2>&1 || return 1
     fi
     libvirtd -d ${libvirtd_options:-} -t "$libvirt_idle_limit" {libvirt_lock}>&- > /dev/null 2>&1 || return 1
-    for ((n = 0; n < 100; n++)); do
+    for ((n = 0; n < 600; n++)); do
       if libvirt_answers; then
         break
       fi

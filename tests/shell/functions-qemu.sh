@@ -116,7 +116,7 @@ start_qemu ()
   qemu_pid=$!
   cleanup_fn end_process "$qemu_pid" KILL
   monitor=bare
-  wait_for 30 "QEMU's monitor ($vm)" qmp query-status
+  wait_for 120 "QEMU's monitor ($vm)" qmp query-status
   if [ "$boots" = 1 ]; then
     wait_for_guest
   fi
@@ -124,7 +124,7 @@ start_qemu ()
 
 wait_for_guest ()
 {
-  wait_for 120 "the guest of $vm" grep -aq '^guest: ok ready' "$tmp/$vm.console"
+  wait_for 300 "the guest of $vm" grep -aq '^guest: ok ready' "$tmp/$vm.console"
 }
 
 # Ends the machine by the monitor, so that QEMU writes its bitmaps.
@@ -173,7 +173,7 @@ guest_io ()
   local start=$(($(stat -c %s "$log") + 1))
   local backend=/machine/peripheral/$device/virtio-backend
   said=$(hmp "qemu-io -d $backend \"$2\"" "qemu-io -d $backend flush")
-  wait_for 10 "the end of guest_io $1 '$2': $said" guest_io_ended "$log" "$start"
+  wait_for 120 "the end of guest_io $1 '$2': $said" guest_io_ended "$log" "$start"
   if ! tail -c "+$start" "$log" | grep -aqE '^(wrote|read|discard) '; then
     fail "guest_io $1 '$2': $(tail -c "+$start" "$log")"
   fi
@@ -207,13 +207,31 @@ guest ()
   "$shell_dir/guest.py" "$serial" "$@"
 }
 
+# more_numbers N: waits until the guest has written so many numbers more.
+more_numbers ()
+{
+  local highest
+  highest=$(highest_number)
+  wait_for 300 "$1 more numbers of the guest" numbers_are_beyond $((highest + $1))
+}
+
+highest_number ()
+{
+  guest status | sed -n 's/^guest: ok numbers running at \([0-9]*\) .*/\1/p'
+}
+
+numbers_are_beyond ()
+{
+  [ "$(highest_number)" -ge "$1" ]
+}
+
 # No write of the guest failed, and none took longer than MILLISECONDS (default 5000). `guest stop` must have been
 # before, or `guest status`.
 assert_guest_unhurt ()
 {
   local limit=$((${1:-5000} * 1000)) report errors longest
   # virtlogd writes what the console said a little behind it.
-  wait_for 20 "the report of the guest on its writes" \
+  wait_for 120 "the report of the guest on its writes" \
     grep -a '^guest: ok numbers \(stopped\|running\)' "$tmp/$vm.console"
   report=$(grep -a '^guest: ok numbers \(stopped\|running\)' "$tmp/$vm.console" | tail -n 1)
   if ! [[ "$report" =~ with\ ([0-9]+)\ errors,\ longest\ write\ ([0-9]+)\ us ]]; then
@@ -242,13 +260,20 @@ watch_stalls ()
     "$shell_dir/stalls.py" watch qmp "$tmp/$vm.qmp-stalls" > "$tmp/stalls" &
   fi
   cleanup_fn end_process "$!"
-  wait_for 20 "the watch for stalls" test -s "$tmp/stalls"
+  wait_for 120 "the watch for stalls" test -s "$tmp/stalls"
+}
+
+# The watch may hear of it a little later than others.
+stalls_are_over ()
+{
+  ! tail -n 1 "$tmp/stalls" | grep -q stop
 }
 
 # assert_stalls MILLISECONDS: it runs, and never stood still for longer.
 assert_stalls ()
 {
   local longest
+  wait_for 120 "the end of the last stall" stalls_are_over
   longest=$("$shell_dir/stalls.py" longest "$tmp/stalls")
   if [ "$longest" -gt "$1" ]; then
     fail "the machine stood still for $longest ms"

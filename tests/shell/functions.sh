@@ -115,13 +115,14 @@ requires_root ()
   fi
 }
 
-# wait_for SECONDS WHAT COMMAND...: until the command succeeds.
+# wait_for SECONDS WHAT COMMAND...: until the command succeeds; what it sees at a look that begins in time counts, however
+# long that takes. Where nothing is promised, SECONDS are many: they only tell when it never comes.
 wait_for ()
 {
-  local limit=$((SECONDS + $1)) what=$2
+  local limit=$((${EPOCHREALTIME/./} + $1 * 1000000)) what=$2 now
   shift 2
-  until "$@" > /dev/null 2>&1; do
-    if [ "$SECONDS" -ge "$limit" ]; then
+  while now=${EPOCHREALTIME/./} && ! "$@" > /dev/null 2>&1; do
+    if [ "$now" -ge "$limit" ]; then
       fail "waited in vain for $what"
     fi
     sleep 0.05
@@ -133,15 +134,15 @@ end_process ()
 {
   local pid=$1 signal=${2:-TERM} n
   kill "-$signal" "$pid" 2> /dev/null || return 0
-  for ((n = 0; n < 200; n++)); do
+  for ((n = 0; n < 600; n++)); do
     # A child that nobody waited for yet is a zombie: as good as gone.
-    if ! grep -qs '^State:[[:space:]]*[^ZX[:space:]]' "/proc/$pid/status"; then
-      break
-    fi
+    case "$(process_state "$pid")" in
+    Z | X | '') break ;;
+    esac
     sleep 0.05
   done
-  if [ "$n" -eq 200 ]; then
-    kill -KILL "$pid"
+  if [ "$n" -eq 600 ]; then
+    kill -KILL "$pid" 2> /dev/null || return 0
   fi
   wait "$pid" 2> /dev/null || return 0
 }

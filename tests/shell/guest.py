@@ -15,7 +15,7 @@ import sys
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
-    parser.add_argument("--timeout", type=float, default=60)
+    parser.add_argument("--timeout", type=float, default=300)
     parser.add_argument("socket")
     parser.add_argument("command", nargs="+")
     args = parser.parse_args()

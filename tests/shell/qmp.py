@@ -14,7 +14,7 @@ import json
 import socket
 import sys
 
-TIMEOUT = 60
+TIMEOUT = 300
 
 
 def receive(stream):

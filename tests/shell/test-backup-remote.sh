@@ -71,7 +71,7 @@ nothing_is_left_there ()
 for kind in other expired; do
   expect_status 5 varve backup "${far[@]}" --listen 127.0.0.1:10810 --tls-creds "$creds/x509-$kind" "${scratch[@]}" \
     --to "images:$store"
-  wait_for 5 "the end of the refused backup" nothing_is_left_there
+  wait_for 120 "the end of the refused backup" nothing_is_left_there
 done
 guest fill vda offset=32M length=16M seed=3
 start_backup_until copy-disk
@@ -82,7 +82,7 @@ expect_status 8 varve backup "$domain" --to "images:$store"
 fault_finish 0 'done in'
 # A run that dies there has a guard, which is not stopped with it.
 VARVE_FAILPOINT=copy-disk:kill expect_status 137 varve backup "${backup_args[@]}" --to "images:$store"
-wait_for 10 "the guard to end the session" nothing_is_left_there
+wait_for 120 "the guard to end the session" nothing_is_left_there
 proved_backup
 assert_decision vda incremental 'changed since backup'
 

@@ -123,7 +123,7 @@ expect_healthy
 stop_domain
 start_domain
 kill -KILL "$(domain_pid)"
-wait_for 20 "libvirt to notice" virsh_says_off
+wait_for 120 "libvirt to notice" virsh_says_off
 expect_damage image-not-closed 'as QEMU was not shut down cleanly'
 start_domain
 expect_mended bitmap-broken "reads all of disk 'vda'"
@@ -180,7 +180,7 @@ assert_equal "$(names_there | grep -c '^virtnbdbackup.0$')" 1 "the other tool's 
 # QEMU killed, and mended while it is off.
 start_domain
 kill -KILL "$(domain_pid)"
-wait_for 20 "libvirt to notice" virsh_says_off
+wait_for 120 "libvirt to notice" virsh_says_off
 monitor=off
 expect_mended image-not-closed 'as QEMU was not shut down cleanly'
 proved_backup

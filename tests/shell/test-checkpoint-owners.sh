@@ -84,14 +84,14 @@ increment_by_qemu ()
 <driver type='qcow2'/><target file='$tmp/increment.qcow2'/></disk></disks></domainbackup>
 END
     virsh backup-begin "$domain" "$tmp/push.xml" --reuse-external
-    wait_for 30 "the end of libvirt's backup" no_backup_job
+    wait_for 120 "the end of libvirt's backup" no_backup_job
     return
   fi
   qmp blockdev-add "{\"driver\": \"qcow2\", \"node-name\": \"increment\", \"backing\": null,
     \"file\": {\"driver\": \"file\", \"filename\": \"$tmp/increment.qcow2\"}}" > /dev/null
   qmp blockdev-backup "{\"job-id\": \"increment\", \"device\": \"fmt-vda\", \"target\": \"increment\",
     \"sync\": \"bitmap\", \"bitmap\": \"$foreign\", \"bitmap-mode\": \"never\"}" > /dev/null
-  wait_for 30 "the end of QEMU's backup" no_backup_job
+  wait_for 120 "the end of QEMU's backup" no_backup_job
   qmp blockdev-del '{"node-name": "increment"}' > /dev/null
 }
 

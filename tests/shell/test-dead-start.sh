@@ -36,11 +36,6 @@ end_qemu ()
 }
 cleanup_fn end_qemu
 
-is_stopped ()
-{
-  grep -q '^State:[[:space:]]*T' "/proc/$1/status"
-}
-
 # is_said FUNCTION: libvirtd's log has a line of it behind $logged lines.
 is_said ()
 {
@@ -49,13 +44,13 @@ is_said ()
 
 wait_for_log ()
 {
-  wait_for 20 "libvirtd to come to $1" is_said "$1"
+  wait_for 120 "libvirtd to come to $1" is_said "$1"
 }
 
 VARVE_GUARD=none VARVE_FAILPOINT=libvirt-start-before:stop "${varve_command[@]}" backup "$domain" --to "images:$store" \
   > "$tmp/worker.log" 2>&1 &
 worker=$!
-wait_for 20 "the run to be about to start" is_stopped "$worker"
+wait_for 120 "the run to be about to start" is_stopped "$worker"
 logged=$(wc -l < "$libvirtd_log")
 kill -STOP "$qemu"
 kill -CONT "$worker"

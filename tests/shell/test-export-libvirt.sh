@@ -44,7 +44,7 @@ begin_export
 expect_status 8 varve backup "$domain" --to "images:$store"
 assert_contains "$tmp/said.log" "export session $session of owner 'x-acme'"
 virsh domjobabort "$domain"
-wait_for 20 "the session to be broken" sh -c "'$VARVE' export list | grep -q '$session.*broken'"
+wait_for 120 "the session to be broken" sh -c "'$VARVE' export list | grep -q '$session.*broken'"
 expect_status 5 varve export end "$session" --keep-checkpoint
 assert_contains "$tmp/said.log" 'The checkpoint is dropped'
 assert_no_export_left

@@ -74,13 +74,13 @@ fi
 
 # It ends by itself: the age that was given; a host that is told to go; one that is killed.
 begin_export --max-age 2
-wait_for 20 "the end of the session by its age" holds assert_no_export_left
+wait_for 120 "the end of the session by its age" holds assert_no_export_left
 begin_export
 kill "$(pgrep -f "varve-export $VARVE_STATE_DIR $session")"
-wait_for 20 "the end of the session by a signal" holds assert_no_export_left
+wait_for 120 "the end of the session by a signal" holds assert_no_export_left
 begin_export
 kill -KILL "$(pgrep -f "varve-export $VARVE_STATE_DIR $session")"
-wait_for 20 "the end of the session by its guard" holds assert_no_export_left
+wait_for 120 "the end of the session by its guard" holds assert_no_export_left
 
 # A checkpoint that is not there is no silent full; and nothing is left of what was refused.
 expect_status 1 varve export begin "${export_args[@]}" --socket "$tmp/published" --since varve.none

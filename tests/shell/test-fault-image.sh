@@ -25,7 +25,7 @@ kill_daemons ()
   for pid in $(ps -o pid= --ppid "$backup_pid"); do
     if [ "$(ps -o comm= -p "$pid")" = qemu-storage-da ]; then
       kill -KILL "$pid"
-      wait_for 20 "the end of the daemon" has_ended "$pid"
+      wait_for 120 "the end of the daemon" has_ended "$pid"
     fi
   done
 }

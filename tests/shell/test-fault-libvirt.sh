@@ -29,7 +29,7 @@ dirty ()
 kill_domain ()
 {
   kill -KILL "$(domain_pid)"
-  wait_for 20 "the end of $domain" is_off
+  wait_for 120 "the end of $domain" is_off
 }
 
 is_off ()

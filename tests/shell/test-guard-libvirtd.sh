@@ -42,7 +42,7 @@ kill_libvirtd ()
   local pid
   pid=$(cat /run/libvirtd.pid)
   kill "-$1" "$pid"
-  wait_for 20 "the end of libvirtd" test ! -e "/proc/$pid"
+  wait_for 120 "the end of libvirtd" test ! -e "/proc/$pid"
 }
 
 session_is_over ()
@@ -56,7 +56,7 @@ start_slow_backup ()
   "${varve_command[@]}" run "$backup_job" > "$tmp/backup.log" 2>&1 &
   backup_pid=$!
   cleanup_fn end_process "$backup_pid" KILL
-  wait_for 60 "the copy to begin" is_copying
+  wait_for 120 "the copy to begin" is_copying
   sleep 1
 }
 
@@ -107,7 +107,7 @@ kill_libvirtd KILL
 expect_backup 5
 assert_equal "$(find "$VARVE_STATE_DIR/sessions" -name '*.session' | wc -l)" 1 "sessions while libvirtd is away"
 start_libvirtd
-wait_for 30 "the guard to end the session" session_is_over
+wait_for 120 "the guard to end the session" session_is_over
 assert_as_before
 next_backup
 echo "libvirtd away for too long: ended by the guard"
@@ -124,7 +124,7 @@ for point in libvirt-start-before libvirt-start-after session-started copy-disk 
   start_backup_until "$point"
   # In the midst of ending a job libvirtd may forget what it had in QEMU for it (see varve-backup(1)).
   if [ "$point" = libvirt-end-aborted ]; then
-    wait_for 30 "libvirt to have ended the job" job_is_over
+    wait_for 120 "libvirt to have ended the job" job_is_over
   fi
   kill_libvirtd KILL
   start_libvirtd

@@ -12,7 +12,7 @@ make_disk "$tmp/a.qcow2" 64M
 make_disk "$tmp/b.qcow2" 64M
 define_domain --guest 'numbers' web vda="$tmp/a.qcow2" vdb="$tmp/b.qcow2"
 start_domain
-sleep 1
+more_numbers 50
 virsh suspend "$domain"
 qemu-img convert -U -f qcow2 -O raw "$tmp/a.qcow2" "$tmp/a.raw"
 qemu-img convert -U -f qcow2 -O raw "$tmp/b.qcow2" "$tmp/b.raw"

@@ -35,7 +35,7 @@ assert_same "$tmp/a.qcow2" qcow2 "$tmp/b.qcow2" qcow2
 
 # A guest that writes: frozen by `stop`, both disks are of one instant; one of them later, and they are not.
 start_qemu --guest 'numbers vda vdb;status' vda="$tmp/a.qcow2" vdb="$tmp/b.qcow2"
-sleep 1
+more_numbers 50
 qmp stop > /dev/null
 qemu-img convert -U -f qcow2 -O raw "$tmp/a.qcow2" "$tmp/a.raw"
 qemu-img convert -U -f qcow2 -O raw "$tmp/b.qcow2" "$tmp/b.raw"

@@ -67,7 +67,7 @@ kill_guard_at ()
 {
   start_backup_until "$1"
   kill -KILL $(guard_pid)
-  wait_for 5 "the end of the guard" guard_is_gone
+  wait_for 120 "the end of the guard" guard_is_gone
 }
 
 next_backup ()
@@ -76,7 +76,7 @@ next_backup ()
   assert_clean
 }
 
-sleep 1
+more_numbers 50
 # It would kill a worker that stands for as long as digests take.
 guard=none proved_backup
 expect_backup_again full 'first backup'
@@ -103,7 +103,7 @@ done
 
 for point in $guard_points; do
   VARVE_GUARD='' VARVE_GUARD_FAILPOINT=$point:kill kill_backup_at copy-disk
-  wait_for 10 "the guard to die at $point" guard_is_gone
+  wait_for 120 "the guard to die at $point" guard_is_gone
   assert_equal "$(count_sessions)" 1 "sessions of a guard that died at $point"
   next_backup
   echo "guard killed at its work, at $point: as it should be"

@@ -60,7 +60,7 @@ for point in $(failure_points image-start session store copy run); do
   # At once: the daemon may still be on its way out.
   backup_again incremental 'changed since backup'
   prove_new
-  wait_for 20 "the storage daemons to go" no_daemons
+  wait_for 120 "the storage daemons to go" no_daemons
   assert_bitmaps 2
   echo "killed at $point: as it should be ($((SECONDS - started)) s)"
 done
@@ -72,7 +72,7 @@ for point in image-start-bitmap image-start-daemon copy-disk run-committed; do
   n=$((n + 1))
   change "$n"
   kill_backup_at "$point"
-  wait_for 20 "the storage daemons to go" no_daemons
+  wait_for 120 "the storage daemons to go" no_daemons
   assert_bitmaps 3
   varve recover --dry-run > "$tmp/recover.log"
   assert_contains "$tmp/recover.log" 'would end session [0-9a-f]+ of backup 2'

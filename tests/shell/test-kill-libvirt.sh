@@ -52,6 +52,7 @@ kill_varve ()
   start_domain
   backup_args=("$domain" --mode "$1")
   before=$(node_names)
+  more_numbers 50
   backup_again full
   backup_again incremental
   for point in "${@:2}"; do
@@ -98,7 +99,7 @@ kill_qemu_of_domain ()
     status=0
     pid=$(domain_pid)
     kill -KILL "$pid"
-    wait_for 30 "libvirt to see the end of its QEMU" domain_is_off
+    wait_for 120 "libvirt to see the end of its QEMU" domain_is_off
     kill -CONT "$backup_pid"
     wait "$backup_pid" || status=$?
     case "$point" in

@@ -41,7 +41,7 @@ elif [ "$1" = fleece ]; then
   backup_args+=(--mode push --fleece)
 fi
 before=$(qemu_names)
-sleep 1
+more_numbers 50
 
 # At some points the guest stands still for the instant, as the page says; at any other it runs.
 assert_guest_as_documented ()

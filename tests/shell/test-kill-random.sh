@@ -24,7 +24,7 @@ if [ "$driver" = qmp ]; then
   start_qemu --guest 'numbers vda vdb delay=1000' "${disk_files[@]}"
   backup_args=(-c "qmp+unix://$qmp" vm)
   before=$(qemu_names)
-  sleep 1
+  more_numbers 50
 else
   backup_args=(-c image: web01 --image "vda=$tmp/a.qcow2,format=qcow2" --image "vdb=$tmp/b.qcow2,format=qcow2")
 fi
@@ -37,8 +37,8 @@ change ()
   changes=$((changes + 1))
   if [ "$driver" = image ]; then
     write="write -P $((changes % 256)) $((changes % 22))M"
-    wait_for 20 "a write to vda" qemu-io -f qcow2 "$tmp/a.qcow2" -c "$write 300k"
-    wait_for 20 "a write to vdb" qemu-io -f qcow2 "$tmp/b.qcow2" -c "$write 2M"
+    wait_for 120 "a write to vda" qemu-io -f qcow2 "$tmp/a.qcow2" -c "$write 300k"
+    wait_for 120 "a write to vdb" qemu-io -f qcow2 "$tmp/b.qcow2" -c "$write 2M"
   fi
 }
 

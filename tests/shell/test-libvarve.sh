@@ -75,12 +75,9 @@ if [ -n "$python" ]; then
     "${disk_files[@]}" > "$tmp/signal.log" 2>&1 &
   pid=$!
   cleanup_fn end_process "$pid" KILL
-  wait_for 60 "the example to reach copy-disk" ended_or_stopped "$pid"
+  wait_for 120 "the example to reach copy-disk" ended_or_stopped "$pid"
   kill -INT "$pid"
-  until has_ended "$pid"; do
-    kill -CONT "$pid"
-    sleep 0.05
-  done
+  continue_to_end "$pid"
   status=0
   wait "$pid" || status=$?
   assert_equal "$status" 130 "status of the example behind SIGINT"

@@ -33,7 +33,7 @@ else
 fi
 
 for mode in "${modes[@]}"; do
-  sleep 1
+  more_numbers 50
   varve backup "${backup_args[@]}" --mode $mode --to "images:$store"
 done
 assert_decision vda incremental

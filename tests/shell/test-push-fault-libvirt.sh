@@ -16,7 +16,7 @@ make_disk "$tmp/b.qcow2" 24M
 head -c 8M /dev/urandom > "$tmp/slow.raw"
 nbdkit -f -U "$tmp/slow.sock" --filter=rate file "$tmp/slow.raw" rate=16M > "$tmp/nbdkit.log" 2>&1 &
 cleanup_fn end_process "$!"
-wait_for 20 "nbdkit" test -S "$tmp/slow.sock"
+wait_for 120 "nbdkit" test -S "$tmp/slow.sock"
 chmod 0666 "$tmp/slow.sock"
 small_mount "$tmp/small" 200M
 store=$tmp/small/store
@@ -67,7 +67,7 @@ assert_clean 1
 # varve is killed, and its guard ends what it left.
 guard='' start_backup_until push-wait
 kill -KILL "$backup_pid"
-wait_for 15 "the guard to end the session" session_is_gone
+wait_for 120 "the guard to end the session" session_is_gone
 assert_clean 1
 
 chain_goes_on 1

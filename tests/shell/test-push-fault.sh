@@ -35,7 +35,7 @@ session_is_gone ()
 }
 
 # What the guest writes over goes to the store, too: it is full while there are such writes.
-sleep 1
+more_numbers 50
 guest fill vda offset=32M length=40M seed=1 > "$tmp/fill.log"
 use
 resize_mount "$tmp/small" 12M
@@ -75,7 +75,7 @@ assert_clean 1
 # varve is killed, and its guard ends what it left.
 guard='' start_backup_until push-wait
 kill -KILL "$backup_pid"
-wait_for 15 "the guard to end the session" session_is_gone
+wait_for 120 "the guard to end the session" session_is_gone
 assert_clean 1
 
 use

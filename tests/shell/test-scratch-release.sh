@@ -60,7 +60,7 @@ released_backup ()
     > "$tmp/backup.log" 2>&1 &
   backup_pid=$!
   cleanup_fn end_process "$backup_pid" KILL
-  wait_for 60 "the start" is_stopped "$backup_pid"
+  wait_for 120 "the start" is_stopped "$backup_pid"
   for spec in "${disk_files[@]}"; do
     digest "${spec#*=}" qcow2 > "$tmp/digest.new.${spec%%=*}"
   done
@@ -84,15 +84,15 @@ write_while_copying ()
     fail "old data of 4 MiB takes only $(scratch_used) KiB of scratch"
   fi
   kill -CONT "$backup_pid"
-  wait_for 60 "24 MiB to be read" has_read 24576
+  wait_for 120 "24 MiB to be read" has_read 24576
   # Read already, and never to be read.
-  overwrite 32M 8M
-  overwrite "$1" 16M
+  overwrite 32M 6M
+  overwrite "$1" 8M
   if ! uses_less 7168; then
     fail "what was read and what is not read took scratch: $(scratch_used) KiB"
   fi
   is_copying || fail "the copy was over too soon"
-  wait_for 60 "scratch to be given back" uses_less 3072
+  wait_for 120 "scratch to be given back" uses_less 3072
   is_copying || fail "scratch is only given back when all is over"
 }
 

@@ -69,7 +69,5 @@ wait_for_writes (const Machine *machine, guint more)
 {
   guint until = guest_progress (machine) + more;
 
-  for (int i = 0; i < 12000 && guest_progress (machine) < until; i++)
-    g_usleep (5000);
-  g_assert_cmpuint (guest_progress (machine), >=, until);
+  wait_until (guest_progress (machine) >= until);
 }

@@ -18,6 +18,7 @@
 #include "virt/domain.h"
 
 #include "libvirtd.h"
+#include "wait.h"
 
 #define SYSTEM "qemu:///system"
 #define MIB    (1024 * 1024)
@@ -371,11 +372,7 @@ kill_qemu (Fixture *f)
   /* Never 0, which would be our own process group. */
   g_assert_true (g_ascii_string_to_signed (g_strchomp (pid), 10, 2, G_MAXINT32, &number, NULL));
   g_assert_cmpint (kill ((pid_t)number, SIGKILL), ==, 0);
-  for (int i = 0; i < 200 && state != VARVE_DOMAIN_OFF; i++) {
-    g_usleep (50 * 1000);
-    g_assert_true (varve_domain_state (f->domain, &state, NULL, NULL));
-  }
-  g_assert_cmpint (state, ==, VARVE_DOMAIN_OFF);
+  wait_until (varve_domain_state (f->domain, &state, NULL, NULL) && state == VARVE_DOMAIN_OFF);
 }
 
 #define add_test(path, data, func)                                                                 \

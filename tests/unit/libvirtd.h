@@ -40,7 +40,7 @@ libvirtd_is_there (void)
   LIBVIRTD_RUN ("virtlogd", "-d"); /* it may be there without the other */
   if (!LIBVIRTD_RUN ("libvirtd", "-d"))
     return false;
-  for (int i = 0; i < 100; i++) {
+  for (int i = 0; i < 1000; i++) {
     if (libvirtd_answers ())
       return true;
     g_usleep (100 * 1000);

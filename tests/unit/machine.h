@@ -17,6 +17,7 @@
 #include "qemu/qmp.h"
 #include "util/durable.h"
 #include "virt/domain.h"
+#include "wait.h"
 
 #define BLOCK     65536u
 #define BLOCKS    256u
@@ -80,14 +81,10 @@ die_with_parent (gpointer data)
 static inline VarveQmp *
 connect_own (const char *path)
 {
-  for (int i = 0; i < 200; i++) {
-    VarveQmp *qmp = varve_qmp_connect (path, 30, NULL, NULL);
+  VarveQmp *qmp;
 
-    if (qmp)
-      return qmp;
-    g_usleep (50000);
-  }
-  g_error ("QEMU does not answer at %s", path);
+  wait_until ((qmp = varve_qmp_connect (path, 30, NULL, NULL)));
+  return qmp;
 }
 
 static inline void
@@ -108,6 +105,17 @@ machine_boot (Machine *machine, const char *arguments)
                  die_with_parent, NULL, &machine->pid, &error);
   g_assert_no_error (error);
   machine->qmp = connect_own (own);
+}
+
+static inline VarveSnapshotState
+snapshot_state (VarveSnapshot *snapshot)
+{
+  g_auto (VarveSnapshotStatus) status = { 0 };
+  g_autoptr (GError) error = NULL;
+
+  varve_snapshot_poll (snapshot, &status, NULL, &error);
+  g_assert_no_error (error);
+  return status.state;
 }
 
 static inline void

@@ -15,6 +15,7 @@
 #include "block/nbd.h"
 #include "util/durable.h"
 #include "util/error.h"
+#include "wait.h"
 
 #define KIB (UINT64_C (1) << 10)
 #define MIB (UINT64_C (1) << 20)
@@ -68,6 +69,15 @@ server_tear_down (Server *s, gconstpointer data)
   g_free (s->uri);
 }
 
+static inline bool
+server_is_up (Server *s)
+{
+  g_autofree char *text = NULL;
+
+  g_assert_cmpint (waitpid (s->pid, NULL, WNOHANG), ==, 0);
+  return g_file_get_contents (s->pidfile, &text, NULL, NULL) && strchr (text, '\n') != NULL;
+}
+
 /* One command, its words separated by blanks; waits until it has written its pid file. */
 static inline void server_start (Server *s, const char *format, ...) G_GNUC_PRINTF (2, 3);
 
@@ -77,7 +87,6 @@ server_start (Server *s, const char *format, ...)
   g_autofree char *command = NULL;
   g_auto (GStrv) argv = NULL;
   g_autoptr (GError) error = NULL;
-  g_autofree char *text = NULL;
   va_list args;
 
   va_start (args, format);
@@ -87,14 +96,7 @@ server_start (Server *s, const char *format, ...)
   g_spawn_async (NULL, argv, NULL, G_SPAWN_SEARCH_PATH | G_SPAWN_DO_NOT_REAP_CHILD, NULL, NULL,
                  &s->pid, &error);
   g_assert_no_error (error);
-  for (unsigned i = 0; i < 1000; i++) {
-    g_clear_pointer (&text, g_free);
-    if (g_file_get_contents (s->pidfile, &text, NULL, NULL) && strchr (text, '\n') != NULL)
-      return;
-    g_assert_cmpint (waitpid (s->pid, NULL, WNOHANG), ==, 0);
-    g_usleep (10000);
-  }
-  g_error ("'%s' did not come up.", command);
+  wait_until (server_is_up (s));
 }
 
 /* @what: filters, plugin and parameters. */

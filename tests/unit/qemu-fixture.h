@@ -11,6 +11,7 @@
 
 #include "util/durable.h"
 #include "util/error.h"
+#include "wait.h"
 
 typedef struct {
   char *directory;
@@ -71,9 +72,7 @@ stop_child (GSubprocess *process)
 static inline void
 wait_for_file (const char *path)
 {
-  for (int i = 0; i < 3000 && !g_file_test (path, G_FILE_TEST_EXISTS); i++)
-    g_usleep (10000);
-  g_assert_true (g_file_test (path, G_FILE_TEST_EXISTS));
+  wait_until (g_file_test (path, G_FILE_TEST_EXISTS));
 }
 
 /* A QEMU without a machine, whose monitor listens on @socket. */

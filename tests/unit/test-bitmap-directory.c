@@ -91,6 +91,15 @@ test_other_headers (Fixture *fixture, gconstpointer data)
   assert_as_by_qemu (top);
 }
 
+static bool
+is_marked (const VarveImage *image)
+{
+  g_autoptr (VarveImageInfo) info = varve_bitmap_directory_read (image->path, NULL);
+
+  return info && info->bitmaps->len == 1 &&
+         ((VarveImageBitmap *)info->bitmaps->pdata[0])->inconsistent;
+}
+
 /* A QEMU that has the image open for writing marks its bitmaps for as long; killed, for ever. */
 static void
 test_in_use (Fixture *fixture, gconstpointer data)
@@ -99,18 +108,10 @@ test_in_use (Fixture *fixture, gconstpointer data)
   const char *argv[] = { "qemu-io", "-fqcow2",      "-c",        "write 0 64k",
                          "-c",      "sleep 300000", image->path, NULL };
   g_autoptr (GSubprocess) writer = NULL;
-  bool marked = false;
 
   add (image, "a", 0);
   writer = start_child (argv);
-  for (unsigned n = 0; !marked && n < 6000; n++) {
-    g_autoptr (VarveImageInfo) info = varve_bitmap_directory_read (image->path, NULL);
-
-    marked = info && info->bitmaps->len == 1 &&
-             ((VarveImageBitmap *)info->bitmaps->pdata[0])->inconsistent;
-    g_usleep (10000);
-  }
-  g_assert_true (marked);
+  wait_until (is_marked (image));
   assert_as_by_qemu (image);
   g_subprocess_force_exit (writer);
   g_assert_true (g_subprocess_wait (writer, NULL, NULL));

@@ -6,6 +6,7 @@
 #include "config.h"
 
 #include "copy-fixture.h"
+#include "effort.h"
 #include "util/error.h"
 
 #define MIB (1ull << 20)
@@ -61,7 +62,7 @@ test_random (void)
   static const uint64_t grains[] = { 1, 512, 4096, 65536 };
   static const uint32_t alignments[] = { 1, 512, 4096, 65536, 262144 };
 
-  for (unsigned round = 0; round < 80; round++) {
+  for (unsigned round = 0; round < rounds_of (80); round++) {
     uint64_t grain = grains[g_test_rand_int_range (0, G_N_ELEMENTS (grains))];
     uint32_t align = alignments[g_test_rand_int_range (0, G_N_ELEMENTS (alignments))];
     uint64_t size = (uint64_t)g_test_rand_int_range (1, 3000000);

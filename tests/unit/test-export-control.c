@@ -11,6 +11,7 @@
 
 #include "util/durable.h"
 #include "util/error.h"
+#include "wait.h"
 
 typedef struct {
   char *dir;
@@ -177,9 +178,9 @@ test_cancel (Fixture *f, gconstpointer data)
   gint64 begun = g_get_monotonic_time ();
 
   g_cancellable_cancel (cancellable);
-  g_assert_cmpint (varve_export_control_wait (f->control, 10000, cancellable), ==,
+  g_assert_cmpint (varve_export_control_wait (f->control, 60000, cancellable), ==,
                    VARVE_EXPORT_ASKED_NOTHING);
-  g_assert_cmpint (g_get_monotonic_time () - begun, <, 5 * G_USEC_PER_SEC);
+  g_assert_cmpint (g_get_monotonic_time () - begun, <, AT_ONCE);
 }
 
 int

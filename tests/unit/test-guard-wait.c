@@ -148,10 +148,10 @@ test_stopped_in_vain (Fixture *f, gconstpointer data)
 {
   say (f, VARVE_GUARD_BEAT, 100);
   kill (f->worker, SIGSTOP);
-  g_usleep (1000 * 1000);
+  g_usleep (300 * 1000);
   kill (f->worker, SIGCONT);
   say (f, VARVE_GUARD_BEAT, 100);
-  g_usleep (500 * 1000);
+  g_usleep (300 * 1000);
   kill (f->worker, SIGSTOP);
   say (f, VARVE_GUARD_BEAT, 0);
   g_usleep ((VARVE_GUARD_STOPPED_MS + 1500) * 1000);
@@ -164,8 +164,8 @@ static void
 test_silent (Fixture *f, gconstpointer data)
 {
   for (int i = 0; i < 4; i++) {
-    say (f, VARVE_GUARD_BEAT, 2);
-    g_usleep (700 * 1000);
+    say (f, VARVE_GUARD_BEAT, 3);
+    g_usleep (500 * 1000);
   }
   assert_verdict (f, VARVE_GUARD_SILENT, true);
   g_assert_cmpfloat (seconds_since_start (f), >=, 4.0);

@@ -16,6 +16,7 @@
 #include "util/durable.h"
 #include "util/error.h"
 #include "virt/fake/fake.h"
+#include "wait.h"
 
 #define BACKUP "20260101T000000Z-00000000000000aa"
 
@@ -89,12 +90,7 @@ find_guard (const char *session)
 static void
 wait_until_gone (const char *session)
 {
-  for (int i = 0; i < 3000; i++) {
-    if (find_guard (session) == 0)
-      return;
-    g_usleep (10000);
-  }
-  g_error ("The guard of session %s does not go", session);
+  wait_until (find_guard (session) == 0);
 }
 
 /* --- the guard by itself ------------------------------------------------------------------------ */
@@ -182,11 +178,7 @@ test_replaced (Fixture *f, gconstpointer data)
   kill (first, SIGKILL);
   wait_until_gone (f->id);
   /* It is found out when a beat meets nobody; its socket may go a little later than itself. */
-  for (int i = 0; i < 1000 && find_guard (f->id) == 0; i++) {
-    varve_guard_beat (guard, 10);
-    g_usleep (10000);
-  }
-  g_assert_cmpint (find_guard (f->id), !=, 0);
+  wait_until ((varve_guard_beat (guard, 10), find_guard (f->id) != 0));
   g_assert_cmpint (find_guard (f->id), !=, first);
   varve_guard_dismiss (guard);
   varve_guard_free (guard);

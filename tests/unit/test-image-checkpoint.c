@@ -181,6 +181,18 @@ be_killed (const char *dir)
   return 0; /* not killed */
 }
 
+static bool
+can_be_read (VarveDomain *domain)
+{
+  g_autoptr (GPtrArray) bitmaps = NULL;
+  g_autoptr (GError) error = NULL;
+  bool read = varve_domain_bitmaps (domain, &bitmaps, NULL, &error);
+
+  if (!read)
+    g_assert_error (error, VARVE_ERROR, VARVE_ERROR_BUSY);
+  return read;
+}
+
 /* Killed between change and storing: the daemon that is left stores it, and loses nothing. */
 static void
 test_killed (void)
@@ -188,7 +200,6 @@ test_killed (void)
   g_autoptr (Machine) machine = machine_new ();
   g_autofree char *self = g_file_read_link ("/proc/self/exe", NULL);
   const char *argv[] = { self, "--be-killed", machine->dir, NULL };
-  g_autoptr (GPtrArray) bitmaps = NULL;
   g_autoptr (GError) error = NULL;
   int wait_status = 0;
 
@@ -202,11 +213,7 @@ test_killed (void)
   g_assert_true (WIFSIGNALED (wait_status) && WTERMSIG (wait_status) == SIGKILL);
 
   g_autoptr (VarveDomain) domain = open_two (machine);
-  for (int i = 0; i < 200 && !varve_domain_bitmaps (domain, &bitmaps, NULL, &error); i++) {
-    g_assert_error (error, VARVE_ERROR, VARVE_ERROR_BUSY);
-    g_clear_error (&error);
-    g_usleep (50000);
-  }
+  wait_until (can_be_read (domain));
   assert_bitmaps (domain, "vda A recording 3\n");
 }
 

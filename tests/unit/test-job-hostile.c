@@ -10,6 +10,7 @@
 #include <glib.h>
 #include <glib/gstdio.h>
 
+#include "effort.h"
 #include "job/varve-job.h"
 
 #define GOOD                                                                                       \
@@ -172,7 +173,7 @@ test_masses (void)
 static void
 test_garbage (void)
 {
-  for (int i = 0; i < 3000; i++) {
+  for (unsigned i = 0; i < rounds_of (3000); i++) {
     char data[200];
     size_t length = (size_t)g_test_rand_int_range (1, sizeof data);
 

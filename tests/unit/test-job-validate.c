@@ -11,6 +11,7 @@
 #include <libxml/parser.h>
 #include <libxml/relaxng.h>
 
+#include "effort.h"
 #include "job/varve-job.h"
 
 typedef struct {
@@ -301,7 +302,7 @@ test_reader_within_schema (void)
     g_autofree char *text = NULL;
 
     g_assert_true (g_file_get_contents (file, &text, NULL, NULL));
-    for (int i = 0; i < 300; i++) {
+    for (unsigned i = 0; i < rounds_of (300); i++) {
       g_autofree char *changed = mutate (text);
       g_autoptr (VarveJob) job = varve_job_parse (changed, strlen (changed), "doc", NULL);
 
@@ -311,7 +312,7 @@ test_reader_within_schema (void)
     }
   }
   xmlRelaxNGFree (schema);
-  g_assert_cmpuint (good, >, 100);
+  g_assert_cmpuint (good, >, rounds_of (100));
 }
 
 int

@@ -187,7 +187,7 @@ test_busy_with_ours (Fixture *f, gconstpointer data)
   snapshot = begin (f, first);
   before = g_get_monotonic_time ();
   message = begin_fails (f, second, VARVE_ERROR_BUSY);
-  g_assert_cmpint (g_get_monotonic_time () - before, <, 10 * G_USEC_PER_SEC);
+  g_assert_cmpint (g_get_monotonic_time () - before, <, AT_ONCE);
   g_assert_nonnull (strstr (message, first->session));
   g_assert_false (varve_domain_check (f->domain, second, &report, NULL, NULL));
   g_assert_true (varve_domain_attach (f->domain, second, &other, NULL, NULL));
@@ -543,13 +543,23 @@ bytes_written (Fixture *f)
   return g_ascii_strtoull (at + strlen ("wr_bytes "), NULL, 10);
 }
 
-/* Waits up to 30 s. */
 static void
 wait_for_writes (Fixture *f, guint64 more_than)
 {
-  for (int i = 0; i < 300 && bytes_written (f) <= more_than; i++)
-    g_usleep (100 * 1000);
-  g_assert_cmpuint (bytes_written (f), >, more_than);
+  wait_until (bytes_written (f) > more_than);
+}
+
+/* Its guest; the snapshot lives. */
+static bool
+is_paused (VarveSnapshot *snapshot)
+{
+  g_auto (VarveSnapshotStatus) status = { 0 };
+  g_autoptr (GError) error = NULL;
+
+  varve_snapshot_poll (snapshot, &status, NULL, &error);
+  g_assert_no_error (error);
+  g_assert_cmpint (status.state, ==, VARVE_SNAPSHOT_ALIVE);
+  return status.guest_paused;
 }
 
 static void
@@ -573,7 +583,6 @@ test_scratch_full (Fixture *f, gconstpointer data)
   g_autofree char *small = in_top (f, "small");
   g_autoptr (GError) error = NULL;
   VarveStartDisk *disk = add_disk (f, start, "vda", NULL);
-  bool paused = false;
 
   g_assert_cmpint (g_mkdir (small, 0711), ==, 0);
   if (!try_run (NULL, "mount", "-t", "tmpfs", "-o", "size=8m,mode=0711", "varve-test", small)) {
@@ -584,16 +593,7 @@ test_scratch_full (Fixture *f, gconstpointer data)
   disk->scratch = g_build_filename (small, "scratch", NULL);
   start_writing_guest (f);
   snapshot = begin (f, start);
-  for (int i = 0; i < 300 && !paused; i++) {
-    g_auto (VarveSnapshotStatus) status = { 0 };
-
-    g_usleep (100 * 1000);
-    varve_snapshot_poll (snapshot, &status, NULL, &error);
-    g_assert_no_error (error);
-    g_assert_cmpint (status.state, ==, VARVE_SNAPSHOT_ALIVE);
-    paused = status.guest_paused;
-  }
-  g_assert_true (paused);
+  wait_until (is_paused (snapshot));
   assert_state (f, VARVE_DOMAIN_PAUSED_IO_ERROR);
   varve_snapshot_end (snapshot, false, NULL, &error);
   g_assert_no_error (error);

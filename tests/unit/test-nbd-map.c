@@ -7,6 +7,7 @@
 
 #include <json-glib/json-glib.h>
 
+#include "effort.h"
 #include "nbd-server.h"
 
 #define BITMAP "qemu:dirty-bitmap:since"
@@ -136,7 +137,7 @@ test_any_order (Server *s, gconstpointer data)
   g_autofree uint8_t *dirty = other_map (s->uri, BITMAP, 64 * MIB, 4096);
   g_autofree uint8_t *allocation = other_map (s->uri, "base:allocation", 64 * MIB, 4096);
   g_autoptr (BlockSource) source = open_source (&options);
-  for (unsigned i = 0; i < 50; i++) {
+  for (unsigned i = 0; i < rounds_of (50); i++) {
     g_autoptr (VarveExtents) extents = varve_extents_new ();
     g_autoptr (GError) error = NULL;
     block_source_extents (source, (i * 37 % 60) * MIB, 4 * MIB, extents, &error);

@@ -108,7 +108,7 @@ test_fewer_connections (Server *s, gconstpointer data)
   BlockNbdOptions options = options_for (s);
 
   options.connections = 4;
-  options.connect_timeout = 1;
+  options.connect_timeout = 10;
   server_start_nbdkit (s, "--filter=limit pattern 4M limit=2");
   g_autoptr (BlockSource) source = open_source (&options);
   g_assert_cmpuint (source->depth, ==, 2 * 16);
@@ -312,7 +312,7 @@ test_stalled (Server *s, gconstpointer data)
   g_assert_cmpint (kill (s->pid, SIGSTOP), ==, 0);
   start = g_get_monotonic_time ();
   assert_all_fail (threads, VARVE_ERROR, VARVE_ERROR_SOURCE_LOST);
-  g_assert_cmpint (g_get_monotonic_time () - start, <, 10 * G_TIME_SPAN_SECOND);
+  g_assert_cmpint (g_get_monotonic_time () - start, <, AT_ONCE);
   assert_stays_failed (source, VARVE_ERROR, VARVE_ERROR_SOURCE_LOST);
 }
 
@@ -324,10 +324,10 @@ test_not_stalled (Server *s, gconstpointer data)
   g_autofree uint8_t *buffer = g_malloc (3 * MIB);
   g_autoptr (GError) error = NULL;
 
-  options.stall_timeout = 1;
-  server_start_nbdkit (s, "--filter=rate pattern 16M rate=10M");
+  options.stall_timeout = 2;
+  server_start_nbdkit (s, "--filter=rate pattern 16M rate=8M");
   g_autoptr (BlockSource) source = open_source (&options);
-  g_usleep (1200000);
+  g_usleep (2200000);
   g_assert_true (block_source_read (source, 0, buffer, 3 * MIB, &error)); /* 24 Mbit */
   g_assert_no_error (error);
   assert_pattern (buffer, 0, 3 * MIB);
@@ -348,7 +348,7 @@ test_interrupt (Server *s, gconstpointer data)
   block_source_interrupt (source);
   block_source_interrupt (source);
   assert_all_fail (threads, G_IO_ERROR, G_IO_ERROR_CANCELLED);
-  g_assert_cmpint (g_get_monotonic_time () - start, <, 10 * G_TIME_SPAN_SECOND);
+  g_assert_cmpint (g_get_monotonic_time () - start, <, AT_ONCE);
   assert_stays_failed (source, G_IO_ERROR, G_IO_ERROR_CANCELLED);
   block_source_interrupt (source);
 }
@@ -538,14 +538,14 @@ test_too_many_clients (Server *s, gconstpointer data)
   start = g_get_monotonic_time ();
   for (unsigned i = 0; i < 3; i++)
     assert_unreachable (&options, NULL, "did not finish the handshake within 1 seconds");
-  g_assert_cmpint (g_get_monotonic_time () - start, <, 10 * G_TIME_SPAN_SECOND);
+  g_assert_cmpint (g_get_monotonic_time () - start, <, AT_ONCE);
 
   options.connect_timeout = 60;
   start = g_get_monotonic_time ();
   GThread *thread = g_thread_new ("cancel", cancel_soon, cancellable);
   g_assert_null (block_nbd_source_open (&options, cancellable, &error));
   g_assert_error (error, G_IO_ERROR, G_IO_ERROR_CANCELLED);
-  g_assert_cmpint (g_get_monotonic_time () - start, <, 10 * G_TIME_SPAN_SECOND);
+  g_assert_cmpint (g_get_monotonic_time () - start, <, AT_ONCE);
   g_thread_join (thread);
 }
 

@@ -9,6 +9,7 @@
 
 #include "block/fault.h"
 #include "copy-fixture.h"
+#include "effort.h"
 #include "util/error.h"
 
 /* A layer on top of @flat, which becomes what is seen through it; grows or shrinks to @size. */
@@ -62,7 +63,7 @@ check_view (BlockSource *view, const uint8_t *flat)
 static void
 test_random (void)
 {
-  for (unsigned round = 0; round < 20; round++) {
+  for (unsigned round = 0; round < rounds_of (20); round++) {
     uint64_t sizes[3];
     for (unsigned i = 0; i < 3; i++)
       sizes[i] = (uint64_t)g_test_rand_int_range (1, 1500000);

@@ -10,6 +10,7 @@
 #include <stdio.h>
 
 #include "block/qcow2-cache.h"
+#include "effort.h"
 #include "qcow2-fixture.h"
 
 #define KIB (UINT64_C (1) << 10)
@@ -209,7 +210,7 @@ read_at_random (gpointer data)
   g_autoptr (GRand) rand = g_rand_new_with_seed (reader->seed);
   g_autofree uint8_t *buffer = g_malloc (256 * KIB);
 
-  for (unsigned i = 0; i < 200; i++) {
+  for (unsigned i = 0; i < rounds_of (200); i++) {
     uint64_t at = (uint64_t)g_rand_int_range (rand, 0, (gint32)reader->model->size);
     uint64_t length = (uint64_t)g_rand_int_range (rand, 1, 256 * KIB);
     g_autoptr (GError) error = NULL;

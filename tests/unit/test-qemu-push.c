@@ -96,10 +96,7 @@ count_ready (VarveSnapshot *snapshot)
 static void
 wait_ready (VarveSnapshot *snapshot)
 {
-  for (int i = 0; count_ready (snapshot) < 2; i++) {
-    g_assert_cmpint (i, <, 1000);
-    g_usleep (20000);
-  }
+  wait_until (count_ready (snapshot) == 2);
 }
 
 static void
@@ -175,12 +172,19 @@ test_recovered (Fixture *f, gconstpointer data)
   assert_as_before (f);
 }
 
+static bool
+can_tell_progress (VarveSnapshot *snapshot, GError **error)
+{
+  g_autoptr (GArray) progress = NULL;
+
+  return varve_snapshot_progress (snapshot, &progress, NULL, error);
+}
+
 static void
 test_cancelled (Fixture *f, gconstpointer data)
 {
   g_autoptr (VarveSnapshot) snapshot = NULL;
   g_auto (VarveSnapshotStatus) status = { 0 };
-  g_autoptr (GArray) progress = NULL;
   g_autoptr (GError) error = NULL;
 
   boot (f);
@@ -189,11 +193,7 @@ test_cancelled (Fixture *f, gconstpointer data)
   g_assert_true (varve_qmp_run (f->machine->qmp, "job-cancel",
                                 varve_qmp_args ("{'id':%s}", "varve-" SESSION "-j-1"), NULL,
                                 &error));
-  for (int i = 0; varve_snapshot_progress (snapshot, &progress, NULL, &error); i++) {
-    g_clear_pointer (&progress, g_array_unref);
-    g_assert_cmpint (i, <, 500);
-    g_usleep (20000);
-  }
+  wait_until (!can_tell_progress (snapshot, &error));
   g_assert_error (error, VARVE_ERROR, VARVE_ERROR_SOURCE_LOST);
   g_assert_nonnull (strstr (error->message, "'vdb'"));
   g_clear_error (&error);

@@ -149,9 +149,7 @@ test_full (gconstpointer data)
     wait_for_writes (machine, 40 * WRITES_PER_BLOCK);
     check_broken (snapshot, variant);
   } else {
-    for (int i = 0; i < 3000 && !guest_is_paused (snapshot); i++)
-      g_usleep (20000);
-    g_assert_true (guest_is_paused (snapshot));
+    wait_until (guest_is_paused (snapshot));
     g_assert_cmpuint (first_failure (snapshot), ==, BLOCKS);
     if (variant->foreign_readers)
       g_assert_true (is_proven (snapshot));

@@ -472,9 +472,7 @@ test_killed (Fixture *fixture, gconstpointer data)
   g_autoptr (VarveStorageDaemon) daemon = start (fixture, &export, 1);
   g_assert_true (varve_storage_daemon_alive (daemon));
   kill (varve_storage_daemon_pid (daemon), SIGKILL);
-  for (int i = 0; i < 1000 && varve_storage_daemon_alive (daemon); i++)
-    g_usleep (1000);
-  g_assert_false (varve_storage_daemon_alive (daemon));
+  wait_until (!varve_storage_daemon_alive (daemon));
   g_assert_false (
       varve_qmp_run (varve_storage_daemon_qmp (daemon), "query-status", NULL, NULL, &error));
   assert_varve_error (error, VARVE_ERROR_SOURCE_UNREACHABLE, "hung up");
@@ -531,9 +529,7 @@ test_dies_with_us (Fixture *fixture, gconstpointer data)
 
   create (image, NULL);
   g_thread_join (g_thread_new ("starter", start_in_thread, &starter));
-  for (int i = 0; i < 5000 && varve_storage_daemon_alive (starter.daemon); i++)
-    g_usleep (1000);
-  g_assert_false (varve_storage_daemon_alive (starter.daemon));
+  wait_until (!varve_storage_daemon_alive (starter.daemon));
   varve_storage_daemon_free (starter.daemon);
 }
 

@@ -8,6 +8,7 @@
 
 #include "util/error.h"
 #include "virt/fake/fake.h"
+#include "wait.h"
 
 #define ID "0123456789abcdef"
 
@@ -50,28 +51,19 @@ tear_down (Fixture *f, gconstpointer data)
   varve_domain_free (f->domain);
 }
 
-/* What it finds within 5 s, or NULL. */
 static GError *
 find_trouble (VarveWatch *watch)
 {
-  for (int i = 0; i < 500; i++) {
-    GError *error = NULL;
+  GError *error = NULL;
 
-    if (!varve_watch_check (watch, &error))
-      return error;
-    g_usleep (10000);
-  }
-  return NULL;
+  wait_until (!varve_watch_check (watch, &error));
+  return error;
 }
 
 static unsigned
 count_calls (Fixture *f, const char *call)
 {
-  unsigned n = 0;
-
-  for (const char *const *c = varve_fake_calls (f->domain); *c; c++)
-    n += g_str_equal (*c, call);
-  return n;
+  return varve_fake_count_calls (f->domain, call);
 }
 
 static void
@@ -98,12 +90,11 @@ test_well (Fixture *f, gconstpointer data)
 
   varve_fake_set_scratch_used (f->domain, 1000);
   watch = varve_watch_start (&f->options);
-  g_usleep (200 * 1000);
+  wait_until (count_calls (f, "poll") >= 3);
   g_assert_true (varve_watch_check (watch, NULL));
   varve_watch_status (watch, &status);
   g_assert_cmpuint (status.scratch_used, ==, 1000);
   g_clear_pointer (&watch, varve_watch_free);
-  g_assert_cmpuint (count_calls (f, "poll"), >=, 2);
   g_assert_cmpuint (count_calls (f, "end"), ==, 0);
   g_assert_cmpuint (varve_fake_snapshots (f->domain), ==, 1);
 }
@@ -125,7 +116,7 @@ test_no_watermark (Fixture *f, gconstpointer data)
   f->options.watermark = 0;
   varve_fake_set_scratch_used (f->domain, UINT64_MAX);
   watch = varve_watch_start (&f->options);
-  g_usleep (100 * 1000);
+  wait_until (count_calls (f, "poll") >= 3);
   g_assert_true (varve_watch_is_well (watch, NULL));
 }
 
@@ -160,12 +151,11 @@ test_restarted (Fixture *f, gconstpointer data)
 {
   g_autoptr (VarveWatch) watch = NULL;
 
+  f->options.tolerance_ms = 100000;
   varve_fake_fail (f->domain, "poll", VARVE_ERROR_SOURCE_UNREACHABLE, 3);
   watch = varve_watch_start (&f->options);
-  g_usleep (500 * 1000);
+  wait_until (count_calls (f, "poll") >= 6);
   g_assert_true (varve_watch_check (watch, NULL));
-  g_clear_pointer (&watch, varve_watch_free);
-  g_assert_cmpuint (count_calls (f, "poll"), >=, 4);
 }
 
 static void
@@ -187,7 +177,7 @@ test_end_fails (Fixture *f, gconstpointer data)
   watch = varve_watch_start (&f->options);
   found = find_trouble (watch);
   g_assert_error (found, VARVE_ERROR, VARVE_ERROR_NO_SPACE);
-  g_usleep (300 * 1000);
+  wait_until (count_calls (f, "end") >= 4);
   g_clear_pointer (&watch, varve_watch_free);
   g_assert_cmpuint (count_calls (f, "end"), ==, 4);
   g_assert_cmpuint (varve_fake_snapshots (f->domain), ==, 0);
@@ -201,9 +191,7 @@ test_thaw (Fixture *f, gconstpointer data)
 
   f->record->frozen = true;
   watch = varve_watch_start (&f->options);
-  for (int i = 0; i < 500 && !varve_watch_has_thawed (watch); i++)
-    g_usleep (10000);
-  g_assert_true (varve_watch_has_thawed (watch));
+  wait_until (varve_watch_has_thawed (watch));
   g_assert_true (varve_watch_is_well (watch, NULL));
   g_clear_pointer (&watch, varve_watch_free);
   g_assert_cmpuint (count_calls (f, "thaw"), ==, 1);
@@ -214,7 +202,7 @@ test_no_thaw (Fixture *f, gconstpointer data)
 {
   g_autoptr (VarveWatch) watch = varve_watch_start (&f->options);
 
-  g_usleep (100 * 1000);
+  wait_until (count_calls (f, "poll") >= 3);
   g_assert_false (varve_watch_has_thawed (watch));
   g_clear_pointer (&watch, varve_watch_free);
   g_assert_cmpuint (count_calls (f, "thaw"), ==, 0);

@@ -11,6 +11,7 @@ typedef struct {
   GPtrArray *disks;     /* of VarveDisk */
   GPtrArray *bitmaps;   /* of VarveBitmap */
   GPtrArray *metadata;  /* of VarveCheckpointMetadata */
+  GMutex mutex;         /* of the calls, which may come from several threads */
   GPtrArray *calls;     /* of char *, NULL-terminated */
   GHashTable *failures; /* op → Failure */
   GHashTable *uris;     /* disk → URI */

@@ -47,6 +47,7 @@ varve_fake_domain_new (const char *name)
 {
   Fake *fake = g_new0 (Fake, 1);
 
+  g_mutex_init (&fake->mutex);
   fake->base.ops = &fake_ops;
   fake->base.uri = g_strdup ("fake:");
   fake->base.name = g_strdup (name);
@@ -76,6 +77,7 @@ fake_free (VarveDomain *base)
   g_hash_table_unref (fake->uris);
   g_ptr_array_unref (fake->sessions);
   g_ptr_array_unref (fake->metadata);
+  g_mutex_clear (&fake->mutex);
   g_free (base->uri);
   g_free (base->name);
   g_free (base->uuid);
@@ -166,6 +168,18 @@ varve_fake_calls (VarveDomain *domain)
 }
 
 unsigned
+varve_fake_count_calls (VarveDomain *domain, const char *call)
+{
+  Fake *fake = (Fake *)domain;
+  g_autoptr (GMutexLocker) locker = g_mutex_locker_new (&fake->mutex);
+  unsigned n = 0;
+
+  for (const char *const *c = varve_fake_calls (domain); *c; c++)
+    n += g_str_equal (*c, call);
+  return n;
+}
+
+unsigned
 varve_fake_snapshots (VarveDomain *domain)
 {
   return ((Fake *)domain)->sessions->len;
@@ -178,6 +192,7 @@ varve_fake_enter (VarveDomain *base, const char *op, const char *argument,
                   GCancellable *cancellable, GError **error)
 {
   Fake *fake = (Fake *)base;
+  g_autoptr (GMutexLocker) locker = g_mutex_locker_new (&fake->mutex);
   Failure *failure = g_hash_table_lookup (fake->failures, op);
 
   g_ptr_array_insert (fake->calls, (gint)fake->calls->len - 1,

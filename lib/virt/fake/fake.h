@@ -40,5 +40,7 @@ void varve_fake_fail (VarveDomain *domain, const char *op, VarveError code, unsi
 /* The ops that were called, each with its argument if it has a name: "start", "endpoint vda",
  * "checkpoint_remove NAME", "end cut" … Owned by the domain. */
 const char *const *varve_fake_calls (VarveDomain *domain);
+/* How many of them are @call; also while another thread makes more. */
+unsigned varve_fake_count_calls (VarveDomain *domain, const char *call);
 /* How many snapshots have been started and not ended. */
 unsigned varve_fake_snapshots (VarveDomain *domain);
