@@ -17,6 +17,7 @@ typedef struct {
   gboolean dry_run;
   gboolean yes;
   gboolean no_keep;
+  gboolean restart;
 } Options;
 
 static void
@@ -37,13 +38,15 @@ parse (Cli *cli, int *argc, char ***argv, Options *o, GError **error)
     { "yes", 0, 0, G_OPTION_ARG_NONE, &o->yes, "write without asking", NULL },
     { "no-keep", 0, 0, G_OPTION_ARG_NONE, &o->no_keep, "do not back up the present state first",
       NULL },
+    { "restart", 0, 0, G_OPTION_ARG_NONE, &o->restart,
+      "turn off a domain that runs, and start it again", NULL },
     G_OPTION_ENTRY_NULL,
   };
   const CliSourceUsage usage = {
     .own = entries,
     .parameters = "DOMAIN [BACKUP | @TIME]",
-    .summary = "Puts the disks of a domain that is off back to a backup, in place; only what "
-               "differs is written.",
+    .summary =
+        "Puts the disks of a domain back to a backup, in place; only what differs is written.",
     .off = true,
   };
 
@@ -59,6 +62,7 @@ fill (VarveRevertAction *action, const Options *o, bool dry_run, GError **error)
     varve_revert_action_set_owner (action, o->source.owner);
   varve_revert_action_set_keep (action, !o->no_keep);
   varve_revert_action_set_dry_run (action, dry_run);
+  varve_revert_action_set_restart (action, o->restart);
   return cli_source_fill (&o->source, &setters, action, error);
 }
 

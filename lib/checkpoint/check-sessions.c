@@ -58,6 +58,20 @@ check_reverting (VarveCheck *check, const VarveCheckSession *session)
 }
 
 static void
+check_halted (VarveCheck *check, const VarveCheckSession *session)
+{
+  VarveFindingFacts *finding = varve_check_add (check, VARVE_CHECK_SESSION_DEAD, NULL, NULL);
+
+  finding->session = g_strdup (session->id);
+  finding->what = g_strdup_printf ("The guest was halted for a revert to backup %s, which was cut "
+                                   "off (session %s); no disk is half-written.",
+                                   session->backup, session->id);
+  finding->meaning = g_strdup ("The guest does not run. The next backup starts it again first.");
+  varve_check_offer (check, finding, VARVE_REPAIR_RECOVER,
+                     g_strdup ("The guest is started again as 'varve recover' does."));
+}
+
+static void
 check_recorded (VarveCheck *check, const VarveCheckSession *session)
 {
   bool tentative = has_tentative (check->facts, session);
@@ -157,6 +171,8 @@ varve_check_sessions (VarveCheck *check)
       check_unreadable (check, session);
     else if (session->reverting)
       check_reverting (check, session);
+    else if (session->halted)
+      check_halted (check, session);
     else if (session->recorded)
       check_recorded (check, session);
     else

@@ -75,6 +75,7 @@ typedef struct {
   bool live;
   bool recorded;
   bool reverting;   /* a revert that was cut off: disks are partly as at @backup */
+  bool halted;      /* a revert that was cut off before it wrote, or behind that: the guest waits */
   char *unreadable; /* why the record cannot be read, or NULL */
   char *owner, *backup, *checkpoint;
   bool in_hypervisor; /* nodes, exports, jobs or frozen bitmaps of it are there */

@@ -90,6 +90,7 @@ typedef struct {
   char *backup;
   bool keep_present; /* back up what is there first */
   bool dry_run;      /* only the plan */
+  bool restart;      /* a guest that runs is halted for it, and started again */
 } VarveRevertDef;
 
 /* What a reader of a document checks, for a job that was put together by calls: those return

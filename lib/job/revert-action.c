@@ -119,3 +119,10 @@ varve_revert_action_set_dry_run (VarveRevertAction *action, gboolean dry_run)
   g_return_if_fail (VARVE_IS_REVERT_ACTION (action));
   action->def->dry_run = dry_run;
 }
+
+void
+varve_revert_action_set_restart (VarveRevertAction *action, gboolean restart)
+{
+  g_return_if_fail (VARVE_IS_REVERT_ACTION (action));
+  action->def->restart = restart;
+}

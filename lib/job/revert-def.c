@@ -2,7 +2,7 @@
 /* Copyright the varve authors */
 
 /* The element <revert>: which domain, and whose checkpoints, is said as in a <backup> (backup-def.c);
- * of its own it has the backup that is put back, and two attributes. What has its default is not written. */
+ * of its own it has the backup that is put back, and three attributes. What has its default is not written. */
 #include "config.h"
 #include "job/element.h"
 
@@ -33,11 +33,12 @@ varve_revert_def_parse (VarveXml *xml, const xmlNode *node)
   const xmlNode *source = varve_xml_child (node, "source");
   const xmlNode *backup = varve_xml_child (node, "backup");
 
-  varve_xml_shape (xml, node, "name? owner? dry-run? keep?",
+  varve_xml_shape (xml, node, "name? owner? dry-run? keep? restart?",
                    "domain disks? source backup checkpoints? wait?");
   varve_source_parse (xml, node, def->source);
   def->dry_run = varve_xml_yes_no (xml, node, "dry-run", false);
   def->keep_present = varve_xml_yes_no (xml, node, "keep", true);
+  def->restart = varve_xml_yes_no (xml, node, "restart", false);
   if (source)
     def->source->store = varve_job_parse_store (xml, source, NULL);
   if (backup) {
@@ -62,6 +63,7 @@ varve_revert_def_format (const VarveRevertDef *def, GString *out)
   g_string_append (out, "  <revert");
   varve_xml_append_attribute (out, "dry-run", def->dry_run ? "yes" : NULL);
   varve_xml_append_attribute (out, "keep", def->keep_present ? NULL : "no");
+  varve_xml_append_attribute (out, "restart", def->restart ? "yes" : NULL);
   varve_source_format (def->source, "auto", out);
   varve_job_format_store (out, "source", def->source->store, 0);
   g_string_append (out, "    <backup>");

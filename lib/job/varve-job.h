@@ -560,6 +560,17 @@ VARVE_API void varve_revert_action_set_keep (VarveRevertAction *action, gboolean
  */
 VARVE_API void varve_revert_action_set_dry_run (VarveRevertAction *action, gboolean dry_run);
 
+/**
+ * varve_revert_action_set_restart:
+ * @restart: %TRUE: a domain that runs is halted, and started again
+ *
+ * Whether a domain that runs may be turned off for it, as by its power button, and be started again behind it. One that is
+ * off stays off. By default a domain that runs is refused.
+ *
+ * Since: 0.1
+ */
+VARVE_API void varve_revert_action_set_restart (VarveRevertAction *action, gboolean restart);
+
 /* --- export ------------------------------------------------------------------------------------
  */
 

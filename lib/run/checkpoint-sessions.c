@@ -58,6 +58,7 @@ static void
 fill (VarveCheckSession *session, const VarveRecord *record)
 {
   session->reverting = record->phase == VARVE_PHASE_REVERTING;
+  session->halted = varve_record_is_revert (record) && !session->reverting;
   session->owner = g_strdup (record->owner);
   session->backup = g_strdup (record->backup);
   session->checkpoint = g_strdup (record->checkpoint);

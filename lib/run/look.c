@@ -9,6 +9,7 @@
 
 #include "checkpoint/name.h"
 #include "run/source.h"
+#include "session/session.h"
 
 void
 varve_look_clear (VarveLook *look)
@@ -71,6 +72,8 @@ varve_look (const VarveRunContext *context, const VarveBackupDef *def,
   return out->lock &&
          (!options->recover || varve_run_recover_domain (context->state, out->domain,
                                                          context->events, cancellable, error)) &&
+         (!options->left ||
+          varve_session_take_down (out->domain, options->left, cancellable, error)) &&
          varve_look_again (context->events, options->action, def->keep, out, cancellable, error);
 }
 

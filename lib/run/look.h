@@ -22,10 +22,11 @@ typedef struct {
 } VarveLook;
 
 typedef struct {
-  const char *action; /* for events */
-  const char *holder; /* who has the domain's lock, in words */
-  bool create;        /* make the store where there is none */
-  bool recover;       /* end what killed runs have left */
+  const char *action;      /* for events */
+  const char *holder;      /* who has the domain's lock, in words */
+  bool create;             /* make the store where there is none */
+  bool recover;            /* end what killed runs have left */
+  const VarveRecord *left; /* a session whose traces in a QEMU that is there go first, or NULL */
 } VarveLookOptions;
 
 /* What is in @out, and what is left of it by a failure, is freed by clear. */

@@ -22,6 +22,8 @@ describe_session (const VarveRecord *record)
     return g_strdup_printf ("export session %s of owner '%s', which ends by itself at %s, and by "
                             "'varve export end'",
                             record->id, record->owner, until);
+  if (varve_record_is_revert (record))
+    return g_strdup_printf ("a revert to backup %s (session %s)", record->backup, record->id);
   return g_strdup_printf ("backup %s of owner '%s' (session %s)",
                           record->backup ? record->backup : "", record->owner ? record->owner : "",
                           record->id);

@@ -29,12 +29,16 @@ varve_recover_warn (const VarveEventSink *events, const char *text)
 static char *
 what_is_done (const VarveRecord *record, bool dry_run, bool domain_gone)
 {
-  if (record->phase != VARVE_PHASE_REVERTING)
+  if (!varve_record_is_revert (record))
     return g_strdup_printf ("%s session %s of backup %s", dry_run ? "would end" : "ended",
                             record->id, record->backup ? record->backup : "none");
   if (domain_gone)
     return g_strdup_printf ("forgot the revert to backup %s, as the domain is gone",
                             record->backup);
+  if (record->phase != VARVE_PHASE_REVERTING)
+    return g_strdup_printf ("%s the guest, which was halted for a revert to backup %s%s",
+                            dry_run ? "would start" : "started", record->backup,
+                            record->phase == VARVE_PHASE_HALTED ? " that wrote nothing" : "");
   return g_strdup_printf ("%s the revert to backup %s, which was cut off",
                           dry_run ? "would finish" : "finished", record->backup);
 }
@@ -78,7 +82,7 @@ bool
 varve_recover_record (const VarveStateDir *state, VarveDomain *domain, const VarveRecord *record,
                       const VarveEventSink *events, GCancellable *cancellable, GError **error)
 {
-  if (record->phase == VARVE_PHASE_REVERTING) {
+  if (varve_record_is_revert (record)) {
     if (!varve_revert_resume (state, domain, record->id, events, cancellable, error))
       return false;
   } else if (!varve_session_recover (state, domain, record, is_committed, NULL, cancellable, error))

@@ -16,6 +16,8 @@ typedef struct {
 } VarveRevertPlanDisk;
 
 typedef struct {
+  bool may_run;                /* the guest: it is halted before anything is written */
+  bool halted;                 /* it has been: it stands still for this alone */
   const VarveManifest *wanted; /* borrowed, as all that the disks point to */
   GPtrArray *plans;            /* of VarvePlanDisk */
   GPtrArray *disks;            /* of VarveRevertPlanDisk: those that are put back */
@@ -26,8 +28,9 @@ typedef struct {
 const VarveManifest *varve_revert_wanted (const VarveLook *look, const char *backup,
                                           GError **error);
 
-/* @include, @exclude (char *): as for a backup. Refuses a domain that is not off, disks that the one of
- * both does not have, and disks that have another size now. */
+/* @include, @exclude (char *): as for a backup. Of @out, may_run and halted are the caller's. Refuses a domain that
+ * is neither off nor what these two allow, disks that the one of both does not have, and disks that have another
+ * size now. */
 bool varve_revert_plan (const VarveLook *look, const VarveManifest *wanted, GPtrArray *include,
                         GPtrArray *exclude, VarveRevertPlan *out, GCancellable *cancellable,
                         GError **error);

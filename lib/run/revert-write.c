@@ -25,7 +25,6 @@ typedef struct {
   const VarveRevertPlan *plan;
   VarveRecord *record;
   char *older; /* checkpoint of the revert that was cut off, perhaps there already */
-  VarveLock *lock;
   VarveStart *start;
   VarveRewrite *rewrite;
   GPtrArray *disks; /* of VarveRevertDisk, as the plan's */
@@ -40,7 +39,6 @@ work_clear (Work *work)
   if (work->start)
     varve_remove_tree (work->start->directory, NULL);
   g_clear_pointer (&work->start, varve_start_free);
-  g_clear_pointer (&work->lock, varve_lock_free);
   g_clear_pointer (&work->older, g_free);
 }
 
@@ -70,11 +68,13 @@ emit (const Work *work, const char *disk, VarveEvent event)
 
 /* --- prepare: nothing is written -------------------------------------------------------------- */
 
-/* The bitmap that says "as at that backup" is a new one: others of that name know of more. */
+/* The bitmap that says "as at that backup" is a new one: others of that name know of more. One that dies with QEMU
+ * is of use where there is a QEMU. */
 static void
 fill_start (Work *work)
 {
   VarveStart *start = varve_start_new (work->record->id);
+  bool is_there = work->look->state != VARVE_DOMAIN_OFF;
   bool checkpoint = false;
 
   work->start = start;
@@ -84,7 +84,8 @@ fill_start (Work *work)
     VarveStartDisk *disk = varve_start_add_disk (start, disk_name (work, i));
 
     disk->since = planned_disk->compare ? NULL : g_strdup (planned_disk->plan->since);
-    disk->checkpoint = planned_disk->plan->checkpoint && !planned_disk->plan->transient;
+    disk->transient = planned_disk->plan->transient;
+    disk->checkpoint = planned_disk->plan->checkpoint && (!disk->transient || is_there);
     checkpoint = checkpoint || disk->checkpoint;
   }
   if (!checkpoint)
@@ -154,28 +155,38 @@ prepare (Work *work, GCancellable *cancellable, GError **error)
 
 /* --- record ----------------------------------------------------------------------------------- */
 
+static void
+fill_record (VarveRecord *record, const VarveStateDir *state, const VarveLook *look,
+             const VarveManifest *wanted)
+{
+  g_autofree char *directory = varve_state_dir_file (state, "sockets", record->id);
+
+  record->started = g_get_real_time () / G_USEC_PER_SEC;
+  varve_set_text (&record->owner, look->owner);
+  varve_set_text (&record->backup, wanted->id);
+  varve_set_text (&record->store, look->store->uri);
+  varve_set_text (&record->directory, directory);
+}
+
 static bool
 save_record (Work *work, GError **error)
 {
   VarveRecord *record = work->record;
-  g_autofree char *holder =
-      g_strdup_printf ("revert to backup %s, pid %d", work->plan->wanted->id, (int)getpid ());
+  VarvePhase before = record->phase;
 
   record->phase = VARVE_PHASE_REVERTING;
-  record->started = g_get_real_time () / G_USEC_PER_SEC;
-  varve_set_text (&record->owner, work->look->owner);
-  varve_set_text (&record->backup, work->plan->wanted->id);
-  varve_set_text (&record->store, work->look->store->uri);
+  fill_record (record, work->state, work->look, work->plan->wanted);
   varve_set_text (&record->checkpoint, work->start->checkpoint);
-  varve_set_text (&record->directory, work->start->directory);
   g_ptr_array_set_size (record->disks, 0);
   for (guint i = 0; i < work->start->disks->len; i++) {
     const VarveStartDisk *disk = g_ptr_array_index (work->start->disks, i);
 
     varve_record_add_disk (record, disk->disk)->checkpoint = disk->checkpoint;
   }
-  work->lock = varve_session_lock (work->state, record->id, holder, error);
-  return work->lock != NULL && varve_record_save (record, work->state, error);
+  if (varve_record_save (record, work->state, error))
+    return true;
+  record->phase = before;
+  return false;
 }
 
 /* --- write ------------------------------------------------------------------------------------ */
@@ -229,12 +240,35 @@ write_disks (Work *work, GCancellable *cancellable, GError **error)
 
 /* The record goes last: while it is there nobody takes the revert for done. */
 static bool
-forget (Work *work, GError **error)
+let_go (const VarveStateDir *state, VarveDomain *domain, const VarveRecord *record, GError **error)
 {
+  bool written = record->phase != VARVE_PHASE_HALTED;
+
+  if (record->was_running && !varve_domain_restart (domain, written, NULL, error))
+    return varve_prefix (error,
+                         "The disks of domain '%s' are as %s%s, but it does not run again. 'varve "
+                         "recover' tries that once more",
+                         domain->name, written ? "at backup " : "they were",
+                         written ? record->backup : "");
+  return (!record->was_running || varve_failpoint ("restart-started", error)) &&
+         (!record->directory || varve_remove_tree (record->directory, error)) &&
+         varve_record_unlink (record, state, error);
+}
+
+static bool
+finish (Work *work, GError **error)
+{
+  VarveRecord *record = work->record;
+
   if (work->older && !varve_domain_checkpoint_remove (work->look->domain, work->older, NULL, error))
     return false;
-  return varve_remove_tree (work->start->directory, error) &&
-         varve_record_unlink (work->record, work->state, error);
+  if (record->was_running) {
+    record->phase = VARVE_PHASE_REVERTED;
+    if (!varve_record_save (record, work->state, error) ||
+        !varve_failpoint ("restart-reverted", error))
+      return false;
+  }
+  return let_go (work->state, work->look->domain, record, error);
 }
 
 bool
@@ -248,12 +282,60 @@ varve_revert_write (const VarveStateDir *state, const VarveEventSink *events, co
   if (!prepare (&work, cancellable, error) || !save_record (&work, error))
     return false;
   if (write_disks (&work, cancellable, error))
-    return forget (&work, error);
+    return finish (&work, error);
   return varve_prefix (
       error,
       "The disks of domain '%s' are partly as at backup %s, and partly not: do not "
       "start it. The same revert again, or 'varve recover', finishes this",
       look->domain->name, plan->wanted->id);
+}
+
+/* --- the guest -------------------------------------------------------------------------------- */
+
+/* What another session shows of a disk would change under its readers. */
+static bool
+check_alone (VarveDomain *domain, GCancellable *cancellable, GError **error)
+{
+  g_autoptr (GPtrArray) left = NULL;
+
+  if (!varve_domain_left_overs (domain, &left, cancellable, error))
+    return false;
+  return left->len == 0 ||
+         varve_throw (error, VARVE_ERROR_BUSY,
+                      "Session %s reads the disks of domain '%s': end it first ('varve export "
+                      "list', 'varve recover').",
+                      ((VarveLeftOver *)g_ptr_array_index (left, 0))->session, domain->name);
+}
+
+/* Should QEMU die meanwhile, its images are all that there is of the domain. */
+static void
+name_images (VarveRecord *record, const VarveLook *look)
+{
+  if (record->images->len > 0 || !g_str_has_prefix (record->uri, "qmp+unix:"))
+    return;
+  for (guint i = 0; i < look->disks->len; i++) {
+    const VarveDisk *disk = g_ptr_array_index (look->disks, i);
+
+    if (disk->path && g_path_is_absolute (disk->path) && disk->format)
+      varve_record_add_image (record, disk->name, disk->path, disk->format, NULL);
+  }
+}
+
+bool
+varve_revert_halt (const VarveStateDir *state, const VarveLook *look, const VarveManifest *wanted,
+                   VarveRecord *record, GCancellable *cancellable, GError **error)
+{
+  if (!check_alone (look->domain, cancellable, error))
+    return false;
+  record->was_running = true;
+  if (record->phase != VARVE_PHASE_REVERTING) {
+    record->phase = VARVE_PHASE_HALTED;
+    fill_record (record, state, look, wanted);
+  }
+  name_images (record, look);
+  return varve_record_save (record, state, error) &&
+         varve_domain_halt (look->domain, cancellable, error) &&
+         varve_failpoint ("restart-halted", error);
 }
 
 /* --- again ------------------------------------------------------------------------------------ */
@@ -283,7 +365,7 @@ check_off (VarveDomain *domain, const VarveRecord *record, GCancellable *cancell
 
   if (!varve_domain_state (domain, &state, cancellable, error))
     return false;
-  return state == VARVE_DOMAIN_OFF ||
+  return state == VARVE_DOMAIN_OFF || (state != VARVE_DOMAIN_RUNNING && record->was_running) ||
          varve_throw (error, VARVE_ERROR_REFUSED,
                       "Domain '%s' runs on disks that are partly as at backup %s, and partly not: "
                       "a revert of them was cut off at %s. Shut it down; then 'varve recover' "
@@ -308,12 +390,11 @@ plan_again (const VarveEventSink *events, const VarveRecord *record, VarveLook *
          varve_revert_plan (look, wanted, include, exclude, plan, cancellable, error);
 }
 
-/* @look has the domain, borrowed. */
 static bool
-resume (const VarveStateDir *state, VarveRecord *record, VarveLook *look,
-        const VarveEventSink *events, GCancellable *cancellable, GError **error)
+write_again (const VarveStateDir *state, VarveRecord *record, VarveLook *look,
+             const VarveEventSink *events, GCancellable *cancellable, GError **error)
 {
-  g_auto (VarveRevertPlan) plan = { NULL };
+  g_auto (VarveRevertPlan) plan = { .halted = record->was_running };
 
   look->owner = g_strdup (record->owner);
   look->store = varve_store_impl_open (record->store, false, error);
@@ -321,25 +402,39 @@ resume (const VarveStateDir *state, VarveRecord *record, VarveLook *look,
          varve_revert_write (state, events, look, &plan, record, cancellable, error);
 }
 
+static bool
+resume (const VarveStateDir *state, VarveDomain *domain, VarveRecord *record,
+        const VarveEventSink *events, GCancellable *cancellable, GError **error)
+{
+  g_autofree char *holder =
+      g_strdup_printf ("revert to backup %s, pid %d", record->backup, (int)getpid ());
+  g_autoptr (VarveLock) lock = varve_session_lock (state, record->id, holder, error);
+  g_auto (VarveLook) look = { .domain = domain };
+  bool ok = lock != NULL && write_again (state, record, &look, events, cancellable, error);
+
+  look.domain = NULL; /* the caller's */
+  return ok ||
+         varve_prefix (error,
+                       "The revert of domain '%s' to backup %s, which was cut off, could not be "
+                       "finished",
+                       domain->name, record->backup);
+}
+
 bool
 varve_revert_resume (const VarveStateDir *state, VarveDomain *domain, const char *id,
                      const VarveEventSink *events, GCancellable *cancellable, GError **error)
 {
   g_autoptr (VarveRecord) record = varve_record_load (state, id, error);
-  g_auto (VarveLook) look = { .domain = domain };
-  bool ok;
 
   if (record == NULL)
     return false;
   if (domain == NULL)
     return (!record->directory || varve_remove_tree (record->directory, error)) &&
            varve_record_unlink (record, state, error);
-  ok = check_off (domain, record, cancellable, error) &&
-       (resume (state, record, &look, events, cancellable, error) ||
-        varve_prefix (error,
-                      "The revert of domain '%s' to backup %s, which was cut off, could not "
-                      "be finished",
-                      domain->name, record->backup));
-  look.domain = NULL;
-  return ok;
+  if ((record->phase == VARVE_PHASE_REVERTING && !check_off (domain, record, cancellable, error)) ||
+      !varve_session_take_down (domain, record, cancellable, error))
+    return false;
+  if (record->phase != VARVE_PHASE_REVERTING)
+    return let_go (state, domain, record, error);
+  return resume (state, domain, record, events, cancellable, error);
 }

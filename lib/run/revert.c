@@ -3,14 +3,19 @@
 
 /* The revert action of a job:
  *
- *   look, plan, tell ─▶ (dry run: that was it) ─▶ backup of the present state ─▶ look, plan ─▶ write
+ *   look, plan, tell ─▶ (dry run: that was it) ─▶ guest halted ─▶ backup of the present state ─▶ look, plan ─▶ write
+ *   ─▶ guest started
+ *
+ * Where it fails before anything is written, a guest that was halted for it goes on.
  */
 #include "config.h"
 
 #include <unistd.h>
 
+#include "run/recover.h"
 #include "run/revert-write.h"
 #include "run/source.h"
+#include "session/session.h"
 #include "util/clock.h"
 #include "util/error.h"
 
@@ -19,6 +24,9 @@ typedef struct {
   const VarveRevertDef *def;
   char *backup; /* id: "latest" is another one when the present state has been backed up */
   VarveRecord *unfinished; /* of a revert that was cut off, or NULL */
+  VarveRecord *fresh;      /* else: of this one */
+  VarveLock *session;
+  bool halted; /* by us */
   VarveLook look;
   VarveRevertPlan plan;
 } Revert;
@@ -28,6 +36,8 @@ revert_clear (Revert *revert)
 {
   varve_revert_plan_clear (&revert->plan);
   varve_look_clear (&revert->look);
+  g_clear_pointer (&revert->session, varve_lock_free);
+  g_clear_pointer (&revert->fresh, varve_record_free);
   g_clear_pointer (&revert->unfinished, varve_record_free);
   g_clear_pointer (&revert->backup, g_free);
 }
@@ -56,6 +66,8 @@ make_plan (Revert *revert, GCancellable *cancellable, GError **error)
   if (revert->backup == NULL)
     revert->backup = g_strdup (wanted->id);
   varve_run_source_disks (revert->def->source, include, exclude);
+  revert->plan.may_run = revert->def->restart && !revert->halted;
+  revert->plan.halted = revert->halted || (revert->unfinished && revert->unfinished->was_running);
   return varve_revert_plan (&revert->look, wanted, include, exclude, &revert->plan, cancellable,
                             error);
 }
@@ -67,7 +79,8 @@ look (Revert *revert, GCancellable *cancellable, GError **error)
   /* What was cut off is not finished first, as this writes the same disks. */
   VarveLookOptions options = { .action = "revert",
                                .holder = holder,
-                               .recover = !revert->def->dry_run && !revert->unfinished };
+                               .recover = !revert->def->dry_run && !revert->unfinished,
+                               .left = revert->unfinished };
 
   return varve_look (revert->context, revert->def->source, &options, &revert->look, cancellable,
                      error) &&
@@ -99,6 +112,10 @@ tell (const Revert *revert)
                                                              : disk->changed + disk->differing,
                                                disk->plan->disk->size) });
   }
+  if (revert->look.state == VARVE_DOMAIN_RUNNING)
+    emit (revert, (VarveEvent){ .type = VARVE_EVENT_NOTE,
+                                .text = "The domain runs: it is halted first, as if its power were "
+                                        "cut, and started again behind it." });
   for (guint i = 0; i < revert->plan.left->len; i++)
     emit (revert, (VarveEvent){ .type = VARVE_EVENT_NOTE,
                                 .text = g_ptr_array_index (revert->plan.left, i) });
@@ -168,27 +185,83 @@ check_unfinished (const Revert *revert, GError **error)
 
 /* --- write ------------------------------------------------------------------------------------ */
 
-static bool
-keep_present (Revert *revert, GCancellable *cancellable, GError **error)
+static VarveRecord *
+record_of (const Revert *revert)
 {
+  return revert->unfinished ? revert->unfinished : revert->fresh;
+}
+
+static bool
+begin (Revert *revert, GError **error)
+{
+  g_autofree char *holder =
+      g_strdup_printf ("revert to backup %s, pid %d", revert->backup, (int)getpid ());
+  g_autofree char *id = varve_random_hex (8);
+  g_autoptr (VarveStart) start = varve_start_new (id);
+
+  if (!revert->unfinished)
+    revert->fresh = varve_run_source_record (revert->def->source, revert->look.domain, start);
+  revert->session =
+      varve_session_lock (revert->context->state, record_of (revert)->id, holder, error);
+  return revert->session != NULL;
+}
+
+static bool
+halt (Revert *revert, GCancellable *cancellable, GError **error)
+{
+  revert->halted = revert->look.state != VARVE_DOMAIN_OFF;
+  return !revert->halted ||
+         varve_revert_halt (revert->context->state, &revert->look, revert->plan.wanted,
+                            record_of (revert), cancellable, error);
+}
+
+/* What is there now is not what the plan was made of. */
+static bool
+settle (Revert *revert, GCancellable *cancellable, GError **error)
+{
+  bool keep = revert->def->keep_present && !revert->unfinished;
+
+  if (!keep && !revert->halted)
+    return true;
   look_away (revert);
-  return (varve_run_backup (revert->context, revert->def->source, cancellable, error) ||
+  return (!keep || varve_run_backup (revert->context, revert->def->source, cancellable, error) ||
           varve_prefix (error, "The present state could not be backed up, and nothing was put back "
                                "(--no-keep goes without)")) &&
          look (revert, cancellable, error);
 }
 
 static bool
-put_back (Revert *revert, GCancellable *cancellable, GError **error)
+steps (Revert *revert, GCancellable *cancellable, GError **error)
 {
-  g_autofree char *session = varve_random_hex (8);
-  g_autoptr (VarveStart) start = varve_start_new (session);
-  g_autoptr (VarveRecord) fresh =
-      varve_run_source_record (revert->def->source, revert->look.domain, start);
+  return halt (revert, cancellable, error) && settle (revert, cancellable, error) &&
+         varve_revert_write (revert->context->state, revert->context->events, &revert->look,
+                             &revert->plan, record_of (revert), cancellable, error);
+}
 
-  return varve_revert_write (revert->context->state, revert->context->events, &revert->look,
-                             &revert->plan, revert->unfinished ? revert->unfinished : fresh,
-                             cancellable, error);
+/* As whoever finds the record would do it. */
+static void
+let_guest_go (Revert *revert)
+{
+  const VarveRunContext *context = revert->context;
+  g_autoptr (GError) error = NULL;
+
+  look_away (revert);
+  g_clear_pointer (&revert->session, varve_lock_free);
+  if (!varve_recover_session (context->state, record_of (revert)->id, context->events, NULL,
+                              &error))
+    varve_recover_warn (context->events, error->message);
+}
+
+static bool
+carry_out (Revert *revert, GCancellable *cancellable, GError **error)
+{
+  if (!begin (revert, error))
+    return false;
+  if (steps (revert, cancellable, error))
+    return true;
+  if (record_of (revert)->phase == VARVE_PHASE_HALTED)
+    let_guest_go (revert);
+  return false;
 }
 
 bool
@@ -205,12 +278,8 @@ varve_run_revert (const VarveRunContext *context, const VarveRevertDef *def,
     return false;
   tell (&revert);
   nothing = varve_revert_plan_is_empty (&revert.plan) && !revert.unfinished;
-  if (!def->dry_run && !nothing) {
-    if (def->keep_present && !revert.unfinished && !keep_present (&revert, cancellable, error))
-      return false;
-    if (!put_back (&revert, cancellable, error))
-      return false;
-  }
+  if (!def->dry_run && !nothing && !carry_out (&revert, cancellable, error))
+    return false;
   emit (&revert, (VarveEvent){ .type = VARVE_EVENT_RUN_DONE,
                                .text = nothing        ? "nothing to write"
                                        : def->dry_run ? "dry run"

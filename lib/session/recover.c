@@ -100,6 +100,21 @@ start_from_record (const VarveRecord *record)
   return start;
 }
 
+bool
+varve_session_take_down (VarveDomain *domain, const VarveRecord *record, GCancellable *cancellable,
+                         GError **error)
+{
+  g_autoptr (VarveStart) start = start_from_record (record);
+  g_autoptr (VarveSnapshot) snapshot = NULL;
+  VarveDomainState state;
+
+  if (!varve_domain_state (domain, &state, cancellable, error))
+    return false;
+  return state == VARVE_DOMAIN_OFF ||
+         (varve_domain_attach (domain, start, &snapshot, cancellable, error) &&
+          varve_snapshot_end (snapshot, false, cancellable, error));
+}
+
 static bool
 end_on_domain (VarveDomain *domain, const VarveStart *start, const VarveRecord *record,
                bool committed, bool known, GCancellable *cancellable, GError **error)

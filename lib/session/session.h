@@ -97,6 +97,10 @@ bool varve_session_recover (const VarveStateDir *dir, VarveDomain *domain,
                             const VarveRecord *record, VarveRecordCommittedFunc committed,
                             gpointer data, GCancellable *cancellable, GError **error);
 
+/* Takes down what a QEMU that is there has of it; the record stays. */
+bool varve_session_take_down (VarveDomain *domain, const VarveRecord *record,
+                              GCancellable *cancellable, GError **error);
+
 /* The lock by which a session is known to be live. @holder: who has it, in words. */
 VarveLock *varve_session_lock (const VarveStateDir *dir, const char *id, const char *holder,
                                GError **error);

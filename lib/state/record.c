@@ -52,6 +52,12 @@ varve_record_new (const char *id)
   return record;
 }
 
+bool
+varve_record_is_revert (const VarveRecord *record)
+{
+  return record->phase >= VARVE_PHASE_REVERTING;
+}
+
 void
 varve_record_free (VarveRecord *record)
 {

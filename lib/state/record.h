@@ -19,7 +19,10 @@
 typedef enum {
   VARVE_PHASE_STARTING, /* the start may have been made in part, the guest may stand still for it */
   VARVE_PHASE_STARTED,
-  VARVE_PHASE_REVERTING, /* no snapshot: its disks are being written, to be as at `backup` */
+  /* No snapshot, but a revert to `backup`. Where was_running, the guest was halted for it, and is to run again. */
+  VARVE_PHASE_REVERTING, /* disks are being written */
+  VARVE_PHASE_HALTED,    /* nothing is written, and the guest halted, or about to be */
+  VARVE_PHASE_REVERTED,  /* all is written, and the guest not started yet, or just now */
 } VarvePhase;
 
 typedef struct {
@@ -65,6 +68,7 @@ typedef struct {
 
 VarveRecord *varve_record_new (const char *id);
 void varve_record_free (VarveRecord *record);
+bool varve_record_is_revert (const VarveRecord *record);
 /* Both return what they added; it belongs to @record. @key_file may be NULL. */
 VarveRecordDisk *varve_record_add_disk (VarveRecord *record, const char *name);
 VarveRecordImage *varve_record_add_image (VarveRecord *record, const char *disk, const char *path,

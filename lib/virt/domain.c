@@ -229,10 +229,25 @@ varve_domain_resume (VarveDomain *domain, GCancellable *cancellable, GError **er
 }
 
 bool
-varve_domain_rewrite_check (VarveDomain *domain, GCancellable *cancellable, GError **error)
+varve_domain_halt (VarveDomain *domain, GCancellable *cancellable, GError **error)
+{
+  return !domain->ops->halt ||
+         named (domain, domain->ops->halt (domain, cancellable, error), error);
+}
+
+bool
+varve_domain_restart (VarveDomain *domain, bool afresh, GCancellable *cancellable, GError **error)
+{
+  return !domain->ops->restart ||
+         named (domain, domain->ops->restart (domain, afresh, cancellable, error), error);
+}
+
+bool
+varve_domain_rewrite_check (VarveDomain *domain, bool halt, GCancellable *cancellable,
+                            GError **error)
 {
   return !domain->ops->rewrite_check ||
-         named (domain, domain->ops->rewrite_check (domain, cancellable, error), error);
+         named (domain, domain->ops->rewrite_check (domain, halt, cancellable, error), error);
 }
 
 bool
@@ -367,6 +382,10 @@ varve_rewrite_endpoint (VarveRewrite *rewrite, const char *disk, VarveEndpoint *
 {
   VarveDomain *domain = rewrite->domain;
 
+  if (!varve_start_find_disk (rewrite->start, disk))
+    return varve_throw (error, VARVE_ERROR_NOT_FOUND,
+                        "Disk '%s' is not among those of domain '%s' that are written.", disk,
+                        domain->name);
   return named (domain, domain->ops->rewrite_endpoint (rewrite, disk, out, cancellable, error),
                 error);
 }

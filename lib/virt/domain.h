@@ -69,16 +69,24 @@ typedef struct {
   bool (*left_overs) (VarveDomain *, GPtrArray **out, GCancellable *, GError **);
 
   /* --- writing ------------------------------------------------------------------------------ */
+  /* Turns a guest that runs away from its disks: nothing that it has in memory gets to them any more. Behind
+   * it the domain is off, or stands still; one that is off, or was halted, is no error. Refused where it could
+   * not be started again, and VARVE_ERROR_BUSY where somebody backs it up. NULL: guests of this driver
+   * never run. */
+  bool (*halt) (VarveDomain *, GCancellable *, GError **);
+  /* Lets a halted guest run: @afresh from its firmware on, as its disks are others now, else where it stood,
+   * if there is such a thing. One that runs is no error. NULL as above. */
+  bool (*restart) (VarveDomain *, bool afresh, GCancellable *, GError **);
   /* Opens the disks of a start for writing, all or none, and keeps everybody else out of them until
-   * it is freed. The domain must be off (VARVE_ERROR_REFUSED). Bitmaps of the disks go on recording;
+   * it is freed. The domain must be off or halted (VARVE_ERROR_REFUSED). Bitmaps of the disks go on recording;
    * `since` and `since_also` are frozen for reading, the start's checkpoint is left to rewrite_finish.
    * NULL: this driver cannot. */
   bool (*rewrite) (VarveDomain *, const VarveStart *, VarveRewrite **out, GCancellable *,
                    GError **);
   /* Of the domain alone, and before anything else is done for a rewrite: whether its disks may change
-   * behind its back (else VARVE_ERROR_REFUSED). NULL: whenever it is off. */
-  bool (*rewrite_check) (VarveDomain *, GCancellable *, GError **);
-  /* Writable. */
+   * behind its back (else VARVE_ERROR_REFUSED). @halt: it is halted first. NULL: whenever it is off. */
+  bool (*rewrite_check) (VarveDomain *, bool halt, GCancellable *, GError **);
+  /* Writable. The disk is one of the start's. */
   bool (*rewrite_endpoint) (VarveRewrite *, const char *disk, VarveEndpoint *out, GCancellable *,
                             GError **);
   /* All is written, and was flushed: adds the start's checkpoint where it is wanted, at one instant,
@@ -187,7 +195,9 @@ bool varve_domain_attach (VarveDomain *, const VarveStart *, VarveSnapshot **out
                           GError **);
 bool varve_domain_left_overs (VarveDomain *, GPtrArray **out, GCancellable *, GError **);
 bool varve_domain_resume (VarveDomain *, GCancellable *, GError **);
-bool varve_domain_rewrite_check (VarveDomain *, GCancellable *, GError **);
+bool varve_domain_halt (VarveDomain *, GCancellable *, GError **);
+bool varve_domain_restart (VarveDomain *, bool afresh, GCancellable *, GError **);
+bool varve_domain_rewrite_check (VarveDomain *, bool halt, GCancellable *, GError **);
 bool varve_domain_rewrite (VarveDomain *, const VarveStart *, VarveRewrite **out, GCancellable *,
                            GError **);
 bool varve_domain_checkpoint_remove (VarveDomain *, const char *name, GCancellable *, GError **);

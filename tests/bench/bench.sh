@@ -8,8 +8,9 @@
 #
 # In memory where there is enough of it (/dev/shm, 17 GiB), so that it is the programs that are compared and not the host's
 # disk; BENCH_DIR takes another place. BENCH_KEEP=FILE keeps the raw results. BENCH_PARTS says what is measured: copies,
-# backups (with incrementals and restores), reverts, latency (of the guest's writes, latency.sh), pushes (push.sh).
-: "${ROUNDS:=7}" "${DISK_SIZE:=6G}" "${FILES_BYTES:=2147483648}" "${BENCH_PARTS:=copies backups reverts latency pushes}"
+# reverts (of a stopped disk; before anything starts a machine on it), backups (with incrementals and restores), latency (of the
+# guest's writes, latency.sh), pushes (push.sh).
+: "${ROUNDS:=7}" "${DISK_SIZE:=6G}" "${FILES_BYTES:=2147483648}" "${BENCH_PARTS:=copies reverts backups latency pushes}"
 if [ -z "${BENCH_DIR:-}" ]; then
   BENCH_DIR=/var/tmp
   if [ "$(df --output=avail -BG /dev/shm | tr -dc '0-9')" -ge 17 ] &&
@@ -145,14 +146,23 @@ memory_round ()
 
 # ---- whole backups -----------------------------------------------------------------------------------
 
-# 200 scattered 64 KiB writes to $domain, the same ones for the same round.
-change_disk ()
+# 200 scattered places of 64 KiB, the same ones for the same round.
+scattered ()
 {
-  local i offset
+  local i
   RANDOM=$((1000 + $1))
   for ((i = 0; i < 200; i++)); do
-    offset=$(((RANDOM * 32768 + RANDOM) % (6 * 16384) * 65536))
-    echo "qemu-monitor-command --hmp $domain 'qemu-io -d /machine/peripheral/ua-vda/virtio-backend \"write -P $((i + 1)) $offset 64k\"'"
+    echo $(((RANDOM * 32768 + RANDOM) % (6 * 16384) * 65536))
+  done
+}
+
+# Writes there to $domain.
+change_disk ()
+{
+  local i=0 offset
+  for offset in $(scattered "$1"); do
+    i=$((i + 1))
+    echo "qemu-monitor-command --hmp $domain 'qemu-io -d /machine/peripheral/ua-vda/virtio-backend \"write -P $i $offset 64k\"'"
   done > "$tmp/writes"
   echo "qemu-monitor-command --hmp $domain 'qemu-io -d /machine/peripheral/ua-vda/virtio-backend flush'" >> "$tmp/writes"
   virsh < "$tmp/writes" > "$tmp/writes.log"
@@ -244,14 +254,12 @@ stopped_varve ()
   varve "$1" -c image: stopped --image "vda=$tmp/stopped.qcow2,format=qcow2" "${@:2}" > "$tmp/stopped.log" 2>&1
 }
 
-# 200 scattered 64 KiB writes, as in change_disk.
 change_stopped ()
 {
-  local i offset commands=()
-  RANDOM=$((1000 + $1))
-  for ((i = 0; i < 200; i++)); do
-    offset=$(((RANDOM * 32768 + RANDOM) % (6 * 16384) * 65536))
-    commands+=(-c "write -P $((i + 1)) $offset 64k")
+  local i=0 offset commands=()
+  for offset in $(scattered "$1"); do
+    i=$((i + 1))
+    commands+=(-c "write -P $i $offset 64k")
   done
   qemu-io -f qcow2 "$tmp/stopped.qcow2" "${commands[@]}" > "$tmp/io.log"
 }

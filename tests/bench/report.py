@@ -111,6 +111,8 @@ def main():
     print("\nlimits (on medians)")
     if "copies" in parts:
         results += [check_ratio(table, *row) for row in COPY_RATIOS] + [check_growth(table)]
+    if "reverts" in parts:
+        results += [check_ratio(table, *row) for row in REVERT_RATIOS]
     if "backups" in parts:
         results += [check_ratio(table, *row) for row in BACKUP_RATIOS]
     if "reverts" in parts:

@@ -62,6 +62,7 @@ class Job(machine.Case):
         revert.set_wait(30)
         revert.set_keep(False)
         revert.set_dry_run(True)
+        revert.set_restart(True)
         self.assertEqual(job.get_name(), 'nightly')
         self.assertEqual([type(action) for action in job.get_actions()],
                          [Varve.BackupAction] * 3 + [Varve.RestoreAction] * 2 + [Varve.RevertAction])
@@ -72,7 +73,7 @@ class Job(machine.Case):
                      "file='/srv/vda.qcow2'", "timeout='30'", "name='proof'", 'web01@latest', '/srv/vda.raw',
                      "scratch-limit='1' unit='MiB'", "directory='/srv/scratch'", "agent='/run/web03.agent'",
                      "name='kvm1' port='10810'", "over='yes'", "nbd='nbd+unix:///disk?socket=/run/disk.nbd'",
-                     "<revert dry-run='yes' keep='no' name='undo' owner='night'>", "<wait>30</wait>",
+                     "<revert dry-run='yes' keep='no' restart='yes' name='undo' owner='night'>", "<wait>30</wait>",
                      "file='/srv/a.qcow2'"):
             self.assertIn(part, text)
         self.assertEqual(Varve.Job.parse(text.encode(), 'calls').to_xml(), text)

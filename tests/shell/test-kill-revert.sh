@@ -21,6 +21,18 @@ change ()
   qemu-io -f qcow2 "$tmp/b.qcow2" -c "write -P $1 $(($1 % 31))M 64k" -c "discard $(($1 % 16))M 64k" > "$tmp/io.log"
 }
 
+# Nobody takes it for done: all who only look tell of it, and leave it as it is.
+assert_not_done ()
+{
+  varve recover --dry-run > "$tmp/recover.log"
+  assert_contains "$tmp/recover.log" "would finish the revert to backup $one"
+  varve revert "${backup_args[@]}" --from "images:$store" --dry-run "$one" > "$tmp/dry.log"
+  assert_contains "$tmp/dry.log" "A revert to backup $one was cut off"
+  expect_status 1 varve checkpoint check "${backup_args[@]}" --from "images:$store"
+  assert_contains "$tmp/said.log" "A revert to backup $one was cut off"
+  assert_equal "$(count_sessions)" 1 "records behind a look"
+}
+
 # The next backup is an increment on that one, and nothing is left of anything.
 expect_put_back ()
 {
@@ -56,14 +68,9 @@ for point in $(failure_points revert) image-checkpoint-changed; do
       assert_contains "$tmp/said.log" "partly as at backup $one, and partly not: do not start it"
     fi
     assert_equal "$(count_sessions)" 1 "records behind a revert that ended at $point"
-    varve recover --dry-run > "$tmp/recover.log"
-    assert_contains "$tmp/recover.log" "would finish the revert to backup $one"
-    # Nobody takes it for done: a dry run tells of it.
-    varve revert "${backup_args[@]}" --from "images:$store" --dry-run "$one" > "$tmp/dry.log"
-    assert_contains "$tmp/dry.log" "A revert to backup $one was cut off"
-    assert_equal "$(count_sessions)" 1 "records behind a dry run"
-    expect_status 1 varve checkpoint check "${backup_args[@]}" --from "images:$store"
-    assert_contains "$tmp/said.log" "A revert to backup $one was cut off"
+    if [ "$n" -lt 8 ]; then
+      assert_not_done
+    fi
     case $((n % 5)) in
     0)
       varve recover > "$tmp/recover.log"

@@ -9,7 +9,7 @@ requires qemu-img qemu-io qemu-storage-daemon python3
 
 disk_files=(vda="$tmp/a.qcow2" vdb="$tmp/b.raw")
 backup_args=(-c image: web01 --image "vda=$tmp/a.qcow2,format=qcow2" --image "vdb=$tmp/b.raw,format=raw")
-make_disk "$tmp/a.qcow2" 512M
+make_disk "$tmp/a.qcow2" 128M
 make_disk "$tmp/b.raw" 64M raw
 
 change ()
@@ -28,13 +28,13 @@ expect_plan ()
   assert_contains "$tmp/revert.log" "^  $1: at most .*$2"
 }
 
-change -c 'write -P 1 0 300M'
+change -c 'write -P 1 0 96M'
 change_raw -c 'write -P 2 0 40M'
 proved_backup
 one=$last_backup
 scattered=()
 for ((i = 0; i < 200; i++)); do
-  scattered+=(-c "write -P $i $((i * 1400))k 4k")
+  scattered+=(-c "write -P $i $((i * 448))k 4k")
 done
 change "${scattered[@]}"
 change_raw -c 'write -P 3 10M 1M' -c 'write -z -u 20M 1M'
@@ -61,11 +61,11 @@ assert_disks_as "$one" vda
 for name in $(qemu-img info -f qcow2 "$tmp/a.qcow2" | sed -n 's/^ *name: //p'); do
   qemu-img bitmap --remove -f qcow2 "$tmp/a.qcow2" "$name"
 done
-change -c 'write -P 7 301M 100k'
+change -c 'write -P 7 101M 100k'
 revert "$two" --no-keep
 expect_plan vda 'all of it is read and compared: the disk has no bitmap'
 assert_disks_as "$two"
-change -c 'write -P 8 302M 100k'
+change -c 'write -P 8 102M 100k'
 proved_backup
 assert_decision vda incremental "changed since backup $two"
 
@@ -88,7 +88,7 @@ cat > "$tmp/flat.xml" <<XML
   </backup>
 </job>
 XML
-change -c 'write -P 10 303M 100k'
+change -c 'write -P 10 103M 100k'
 backup_job=$tmp/flat.xml
 proved_backup
 backup_job=

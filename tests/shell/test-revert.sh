@@ -70,7 +70,12 @@ machine_on
 io vda 'write -P 99 0 20M' 'write -P 98 40M 10M'
 proved_backup
 backups=("$last_backup")
-for n in 1 2 3; do
+changes=(1 2 3)
+# Under valgrind, where a run takes half a minute, one revert says all that there is to say.
+if [ -n "${VARVE_VALGRIND:-}" ]; then
+  changes=(1)
+fi
+for n in "${changes[@]}"; do
   change "$n"
   proved_backup
   backups+=("$last_backup")
@@ -93,6 +98,15 @@ if [ "$driver" != image ]; then
     stop_qemu
   fi
   monitor=off
+fi
+
+if [ -n "${VARVE_VALGRIND:-}" ]; then
+  revert "${backups[0]}"
+  assert_disks_as "${backups[0]}"
+  assert_nothing_left
+  proved_backup
+  assert_decision vda incremental "changed since backup ${backups[0]}"
+  exit 0
 fi
 
 # The plan alone, and without a yes: nothing is written, and nothing is left.

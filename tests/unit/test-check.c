@@ -226,6 +226,12 @@ cut_revert (Fixture *f)
 }
 
 static void
+halted_guest (Fixture *f)
+{
+  add_session (f)->halted = true;
+}
+
+static void
 empty_record (Fixture *f)
 {
   add_session (f);
@@ -440,6 +446,8 @@ static const Case cases[] = {
     NULL, VARVE_REPAIR_RECOVER, "nothing of it is left" },
   { "revert that was cut off", cut_revert, 1, VARVE_CHECK_SESSION_DEAD, NULL, NULL,
     VARVE_REPAIR_RECOVER, "partly as at that backup", "finishes the revert first" },
+  { "guest that a revert left halted", halted_guest, 1, VARVE_CHECK_SESSION_DEAD, NULL, NULL,
+    VARVE_REPAIR_RECOVER, "no disk is half-written", "starts it again first" },
   { "empty record", empty_record, 1, VARVE_CHECK_SESSION_EMPTY, NULL, NULL, VARVE_REPAIR_RECOVER,
     "nothing of it is left" },
   { "unrecorded session", unrecorded, 1, VARVE_CHECK_SESSION_UNRECORDED, NULL, NULL,

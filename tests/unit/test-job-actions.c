@@ -247,6 +247,7 @@ test_revert (void)
   varve_revert_action_set_wait (action, 7);
   varve_revert_action_set_keep (action, FALSE);
   varve_revert_action_set_dry_run (action, TRUE);
+  varve_revert_action_set_restart (action, TRUE);
   assert_round_trip (job);
 
   g_autofree char *text = varve_job_to_xml (job);
@@ -260,6 +261,7 @@ test_revert (void)
   g_assert_cmpstr (def->backup, ==, "web01@latest");
   g_assert_false (def->keep_present);
   g_assert_true (def->dry_run);
+  g_assert_true (def->restart);
 }
 
 static void

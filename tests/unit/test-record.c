@@ -272,10 +272,16 @@ test_save_and_load (Fixture *f, gconstpointer data)
   g_assert_error (error, VARVE_ERROR, VARVE_ERROR_NOT_FOUND);
   g_clear_error (&error);
 
-  full->phase = VARVE_PHASE_STARTING;
-  g_assert_true (varve_record_save (full, f->dir, &error));
-  full->phase = VARVE_PHASE_REVERTING;
-  g_assert_true (varve_record_save (full, f->dir, &error));
+  for (int phase = VARVE_PHASE_STARTING; phase <= VARVE_PHASE_REVERTED; phase++) {
+    g_autoptr (VarveRecord) again = NULL;
+
+    full->phase = (VarvePhase)phase;
+    g_assert_true (varve_record_save (full, f->dir, &error));
+    again = varve_record_load (f->dir, ID, &error);
+    g_assert_no_error (error);
+    g_assert_cmpint (again->phase, ==, phase);
+    g_assert_cmpint (varve_record_is_revert (again), ==, phase >= VARVE_PHASE_REVERTING);
+  }
   full->phase = VARVE_PHASE_STARTED;
   g_assert_true (varve_record_save (full, f->dir, &error));
   g_assert_no_error (error);

@@ -241,10 +241,6 @@ test_refused (Fixture *f, gconstpointer data)
 {
   VarveDisk *third = varve_fake_add_disk (f->look.domain, "vdc");
 
-  f->look.state = VARVE_DOMAIN_PAUSED;
-  assert_refused (f, ID_A, VARVE_ERROR_REFUSED, "is not off");
-  f->look.state = VARVE_DOMAIN_OFF;
-
   g_ptr_array_add (f->include, (char *)"vdc");
   assert_refused (f, ID_A, VARVE_ERROR_NOT_FOUND, "has no disk 'vdc'");
   g_ptr_array_set_size (f->include, 0);
@@ -261,6 +257,22 @@ test_refused (Fixture *f, gconstpointer data)
   assert_refused (f, ID_B, VARVE_ERROR_REFUSED, "has 1048576 bytes now, and had 2097152");
 }
 
+static void
+test_guest (Fixture *f, gconstpointer data)
+{
+  f->look.state = VARVE_DOMAIN_RUNNING;
+  assert_refused (f, ID_A, VARVE_ERROR_REFUSED, "(--restart)");
+  f->plan.halted = true;
+  assert_refused (f, ID_A, VARVE_ERROR_REFUSED, "is not off");
+  f->plan.may_run = true;
+  g_assert_true (plan (f, ID_A, NULL));
+
+  f->look.state = VARVE_DOMAIN_PAUSED;
+  g_assert_true (plan (f, ID_A, NULL));
+  f->plan.halted = false;
+  assert_refused (f, ID_A, VARVE_ERROR_REFUSED, "is paused, not off");
+}
+
 #define ADD(name, func) g_test_add ("/revert-plan/" name, Fixture, NULL, set_up, func, tear_down)
 
 int
@@ -272,5 +284,6 @@ main (int argc, char **argv)
   ADD ("compare", test_compare);
   ADD ("empty", test_empty);
   ADD ("refused", test_refused);
+  ADD ("guest", test_guest);
   return g_test_run ();
 }

@@ -12,7 +12,7 @@
  *   libvirt-push.c        the same of a job that writes the disks itself
  *   libvirt-checkpoint.c  removal and metadata
  *   libvirt-manage.c      checkpoints without a backup: add, merge, redefine
- *   libvirt-rewrite.c     writing to the disks of a domain that is off
+ *   libvirt-rewrite.c     writing to the disks of a domain that is off, or is turned off for it
  *   libvirt-stopped.c     all of it for a domain that is off, through the image driver
  *
  * Invariants: nothing process-wide is registered (no event loop, no global error function); state
@@ -178,7 +178,9 @@ bool varve_libvirt_stopped_end (VarveLibvirtDomain *self, const VarveStart *star
                                 bool start_was_cut, GCancellable *cancellable, GError **error);
 
 /* --- libvirt-rewrite.c --- */
-bool varve_libvirt_rewrite_check (VarveDomain *, GCancellable *, GError **);
+bool varve_libvirt_halt (VarveDomain *, GCancellable *, GError **);
+bool varve_libvirt_restart (VarveDomain *, bool afresh, GCancellable *, GError **);
+bool varve_libvirt_rewrite_check (VarveDomain *, bool halt, GCancellable *, GError **);
 bool varve_libvirt_rewrite (VarveDomain *, const VarveStart *, VarveRewrite **out, GCancellable *,
                             GError **);
 bool varve_libvirt_rewrite_endpoint (VarveRewrite *, const char *disk, VarveEndpoint *out,

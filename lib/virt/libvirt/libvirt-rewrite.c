@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Copyright the varve authors */
 
-/* Writing to the disks of a domain that is off: the image driver does it, and libvirt is told of the
- * new checkpoint behind it, as in libvirt-stopped.c. */
+/* Writing to the disks of a domain that is off, or that is turned off for it: the image driver does it, and
+ * libvirt is told of the new checkpoint behind it, as in libvirt-stopped.c. */
 #include "config.h"
 
 #include "virt/libvirt/libvirt-private.h"
@@ -24,23 +24,14 @@ varve_libvirt_rewrite_free (VarveRewrite *base)
   g_free (rewrite);
 }
 
-/* A saved guest has the old disks in its memory: started on others, it would damage them. */
-bool
-varve_libvirt_rewrite_check (VarveDomain *domain, GCancellable *cancellable, GError **error)
-{
-  VARVE_SIGPIPE_GUARD;
-  VarveLibvirtDomain *self = (VarveLibvirtDomain *)domain;
-  VarveDomainState state;
-  int saved;
+/* --- whether -------------------------------------------------------------------------------- */
 
-  if (!varve_libvirt_look (self, &state, cancellable, error))
-    return false;
-  if (state != VARVE_DOMAIN_OFF)
-    return varve_throw (error, VARVE_ERROR_REFUSED,
-                        "Domain '%s' is not off, and what it holds of its disks in memory would "
-                        "not fit what is written: shut it down first.",
-                        self->base.name);
-  saved = virDomainHasManagedSaveImage (self->domain, 0);
+/* A saved guest has the old disks in its memory: started on others, it would damage them. */
+static bool
+check_not_saved (VarveLibvirtDomain *self, GError **error)
+{
+  int saved = virDomainHasManagedSaveImage (self->domain, 0);
+
   if (saved < 0)
     return varve_libvirt_throw (error, "Cannot tell whether domain '%s' has been saved",
                                 self->base.name);
@@ -52,6 +43,80 @@ varve_libvirt_rewrite_check (VarveDomain *domain, GCancellable *cancellable, GEr
                       self->base.name);
 }
 
+/* Without a definition it would be gone with its QEMU. */
+static bool
+check_comes_back (VarveLibvirtDomain *self, GError **error)
+{
+  int persistent = virDomainIsPersistent (self->domain);
+
+  if (persistent < 0)
+    return varve_libvirt_throw (error, "Cannot tell whether domain '%s' is defined",
+                                self->base.name);
+  return persistent > 0 ||
+         varve_throw (error, VARVE_ERROR_REFUSED,
+                      "Domain '%s' is transient: turned off, it would be gone, and could not be "
+                      "started again. Define it first (virsh define).",
+                      self->base.name);
+}
+
+bool
+varve_libvirt_rewrite_check (VarveDomain *domain, bool halt, GCancellable *cancellable,
+                             GError **error)
+{
+  VARVE_SIGPIPE_GUARD;
+  VarveLibvirtDomain *self = (VarveLibvirtDomain *)domain;
+  VarveDomainState state;
+
+  if (!varve_libvirt_look (self, &state, cancellable, error))
+    return false;
+  if (state == VARVE_DOMAIN_OFF)
+    return check_not_saved (self, error);
+  return halt ? check_comes_back (self, error)
+              : varve_throw (error, VARVE_ERROR_REFUSED,
+                             "Domain '%s' is not off, and what it holds of its disks in memory "
+                             "would not fit what is written: shut it down first.",
+                             self->base.name);
+}
+
+/* --- off and on ------------------------------------------------------------------------------- */
+
+/* QEMU is asked to go (graceful), as one that is killed cannot store its bitmaps. */
+bool
+varve_libvirt_halt (VarveDomain *domain, GCancellable *cancellable, GError **error)
+{
+  VARVE_SIGPIPE_GUARD;
+  VarveLibvirtDomain *self = (VarveLibvirtDomain *)domain;
+  g_autoptr (VarveLibvirtBackup) backup = NULL;
+  VarveDomainState state;
+
+  if (!varve_libvirt_look (self, &state, cancellable, error))
+    return false;
+  if (state == VARVE_DOMAIN_OFF)
+    return true;
+  if (!check_comes_back (self, error) || !varve_libvirt_backup (self, &backup, error))
+    return false;
+  if (backup)
+    return varve_throw (
+        error, VARVE_ERROR_BUSY,
+        "Domain '%s' is being backed up: it is not turned off until that has ended.", domain->name);
+  return virDomainDestroyFlags (self->domain, VIR_DOMAIN_DESTROY_GRACEFUL) == 0 ||
+         varve_libvirt_throw (error, "Cannot turn off domain '%s'", domain->name);
+}
+
+bool
+varve_libvirt_restart (VarveDomain *domain, bool afresh, GCancellable *cancellable, GError **error)
+{
+  VARVE_SIGPIPE_GUARD;
+  VarveLibvirtDomain *self = (VarveLibvirtDomain *)domain;
+  VarveDomainState state;
+
+  return varve_libvirt_look (self, &state, cancellable, error) &&
+         (state != VARVE_DOMAIN_OFF || virDomainCreate (self->domain) == 0 ||
+          varve_libvirt_throw (error, "Cannot start domain '%s' again", domain->name));
+}
+
+/* --- writing ---------------------------------------------------------------------------------- */
+
 bool
 varve_libvirt_rewrite (VarveDomain *domain, const VarveStart *start, VarveRewrite **out,
                        GCancellable *cancellable, GError **error)
@@ -61,7 +126,7 @@ varve_libvirt_rewrite (VarveDomain *domain, const VarveStart *start, VarveRewrit
   LibvirtRewrite *rewrite;
   VarveDomain *images;
 
-  if (!varve_libvirt_rewrite_check (domain, cancellable, error) ||
+  if (!varve_libvirt_rewrite_check (domain, false, cancellable, error) ||
       !varve_libvirt_stopped_need (self, &images, cancellable, error))
     return false;
   rewrite = g_new0 (LibvirtRewrite, 1);

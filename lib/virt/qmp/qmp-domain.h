@@ -7,12 +7,13 @@
  * so that whoever ends it finds it by asking QEMU alone:
  *
  *   varve-SESSION-s-N  node    scratch, of the disk's size: raw for varve, qcow2 for foreign readers
- *   varve-SESSION-c-N  node    copy-before-write filter (a job's own, or put below the device by us)
+ *   varve-SESSION-c-N  node    copy-before-write filter (a job's own, or put below the device by us); or what the device
+ *                              has for a disk while its own is written
  *   varve-SESSION-a-N  node    snapshot-access on the filter
  *   varve-SESSION-j-N  job     in the job strategies, and of a push
- *   varve-SESSION-e-N  export  snapshot-access: the frozen view, or the witness (qmp-export.c)
+ *   varve-SESSION-e-N  export  snapshot-access: the frozen view, or the witness (qmp-export.c); or the disk, to be written
  *   varve-SESSION-d-N  export  the scratch image: the witness, or the frozen view
- *   varve-SESSION-p-N  node    target of a push
+ *   varve-SESSION-p-N  node    target of a push; or above the disk, to be written through
  *   varve-SESSION-b-N  job     that writes the target from the frozen view
  *   varve-SESSION-m-N  bitmap  on the snapshot-access node: what such a job copies
  *   varve-SESSION-t-N  bitmap  disabled, on the disk's own node: what changed, frozen. Made for a full
@@ -122,6 +123,19 @@ bool varve_qmp_can_read_ours (const VarveQmpDomain *domain);
 /* Gives a file or directory of ours to QEMU's user, where that is another. */
 bool varve_qmp_hand_over (VarveQmpDomain *domain, const char *path, GError **error);
 
+/* Starts QEMU's NBD server for @start, which it must not have yet. */
+bool varve_qmp_start_server (VarveQmpDomain *domain, const VarveStart *start,
+                             GCancellable *cancellable, GError **error);
+/* Adds actions that make the frozen map of disk @index on its own @node. It is merged from the old bitmaps in one
+ * transaction, as those go on recording. */
+void varve_qmp_add_frozen (const VarveStart *start, guint index, const char *node,
+                           JsonArray *actions);
+/* Adds a map to the arguments of an export. */
+void varve_qmp_export_map (JsonObject *arguments, const char *node, const char *bitmap);
+/* The place of a disk in the start, or -1. */
+int varve_qmp_index_of (const VarveStart *start, const char *disk);
+/* Where disk @index is to be found that is exported by its name, with the frozen map. */
+void varve_qmp_fill_endpoint (const VarveStart *start, guint index, VarveEndpoint *out);
 /* Publishes disk @index of @start, whose own node is @node, on the NBD server that runs already. */
 bool varve_qmp_export (VarveQmpDomain *domain, const VarveStart *start, guint index,
                        const char *node, GCancellable *cancellable, GError **error);
@@ -162,6 +176,16 @@ bool varve_qmp_take_down (VarveQmpDomain *domain, const VarveStart *start, bool 
                           GCancellable *cancellable, GError **error);
 
 void varve_qmp_snapshot_free (VarveSnapshot *snapshot);
+
+/* qmp-rewrite.c */
+bool varve_qmp_halt (VarveDomain *base, GCancellable *cancellable, GError **error);
+bool varve_qmp_restart (VarveDomain *base, bool afresh, GCancellable *cancellable, GError **error);
+bool varve_qmp_rewrite (VarveDomain *base, const VarveStart *start, VarveRewrite **out,
+                        GCancellable *cancellable, GError **error);
+bool varve_qmp_rewrite_endpoint (VarveRewrite *rewrite, const char *disk, VarveEndpoint *out,
+                                 GCancellable *cancellable, GError **error);
+bool varve_qmp_rewrite_finish (VarveRewrite *rewrite, GCancellable *cancellable, GError **error);
+void varve_qmp_rewrite_free (VarveRewrite *rewrite);
 
 /* Where QEMU has gone, these go by the images that the address names. */
 bool varve_qmp_checkpoint_remove (VarveDomain *base, const char *name, GCancellable *cancellable,

@@ -39,8 +39,8 @@ add_access (VarveQmpDomain *domain, const VarveStart *start, guint index, GCance
       cancellable, error);
 }
 
-static void
-add_map (JsonObject *arguments, const char *node, const char *bitmap)
+void
+varve_qmp_export_map (JsonObject *arguments, const char *node, const char *bitmap)
 {
   JsonArray *bitmaps = json_array_new ();
 
@@ -56,7 +56,7 @@ add_frozen_map (JsonObject *arguments, const VarveStart *start, guint index, con
 
   /* A push has a map of its own, merged from this one. */
   if (disk->since && !start->push)
-    add_map (arguments, node, frozen);
+    varve_qmp_export_map (arguments, node, frozen);
 }
 
 /* The view has the disk's name and the frozen map of what changed, the witness the name of its node. For varve it is
@@ -93,7 +93,7 @@ export_scratch (VarveQmpDomain *domain, const VarveStart *start, guint index, co
   if (start->foreign_readers)
     add_frozen_map (arguments, start, index, node);
   else
-    add_map (arguments, scratch, witness);
+    varve_qmp_export_map (arguments, scratch, witness);
   return varve_qmp_run (domain->qmp, "block-export-add", arguments, cancellable, error);
 }
 
@@ -106,8 +106,8 @@ varve_qmp_export (VarveQmpDomain *domain, const VarveStart *start, guint index, 
          export_scratch (domain, start, index, node, cancellable, error);
 }
 
-static int
-index_of (const VarveStart *start, const char *disk)
+int
+varve_qmp_index_of (const VarveStart *start, const char *disk)
 {
   for (guint i = 0; i < start->disks->len; i++) {
     const VarveStartDisk *found = g_ptr_array_index (start->disks, i);
@@ -146,20 +146,12 @@ fill_witness (VarveEndpoint *out, const VarveStart *start, unsigned index)
   out->copied_context = g_strconcat ("qemu:dirty-bitmap:", copied, NULL);
 }
 
-bool
-varve_qmp_endpoint (VarveSnapshot *snapshot, const char *disk, VarveEndpoint *out,
-                    GCancellable *cancellable, GError **error)
+void
+varve_qmp_fill_endpoint (const VarveStart *start, guint index, VarveEndpoint *out)
 {
-  const VarveStart *start = snapshot->start;
-  int index = index_of (start, disk);
-
-  if (index < 0)
-    return varve_throw (error, VARVE_ERROR_NOT_FOUND,
-                        "Disk '%s' is not part of this snapshot of domain '%s'.", disk,
-                        snapshot->domain->name);
-
-  const VarveStartDisk *found = g_ptr_array_index (start->disks, (guint)index);
-  g_autofree char *bitmap = varve_qmp_name (start->session, 't', (unsigned)index);
+  const VarveStartDisk *found = g_ptr_array_index (start->disks, index);
+  const char *disk = found->disk;
+  g_autofree char *bitmap = varve_qmp_name (start->session, 't', index);
 
   out->socket = varve_qmp_socket (start);
   out->export_name = g_strdup (disk);
@@ -167,6 +159,19 @@ varve_qmp_endpoint (VarveSnapshot *snapshot, const char *disk, VarveEndpoint *ou
   out->dirty_context = found->since ? g_strconcat ("qemu:dirty-bitmap:", bitmap, NULL) : NULL;
   out->allocation_context = g_strdup ("base:allocation");
   out->connections = 2;
-  fill_witness (out, start, (unsigned)index);
+}
+
+bool
+varve_qmp_endpoint (VarveSnapshot *snapshot, const char *disk, VarveEndpoint *out,
+                    GCancellable *cancellable, GError **error)
+{
+  int index = varve_qmp_index_of (snapshot->start, disk);
+
+  if (index < 0)
+    return varve_throw (error, VARVE_ERROR_NOT_FOUND,
+                        "Disk '%s' is not part of this snapshot of domain '%s'.", disk,
+                        snapshot->domain->name);
+  varve_qmp_fill_endpoint (snapshot->start, (guint)index, out);
+  fill_witness (out, snapshot->start, (unsigned)index);
   return true;
 }

@@ -123,23 +123,25 @@ add_scratch (const Starting *starting, guint i, GCancellable *cancellable, GErro
          add_witness (starting, i, cancellable, error);
 }
 
-static bool
-start_server (const Starting *starting, GCancellable *cancellable, GError **error)
+bool
+varve_qmp_start_server (VarveQmpDomain *domain, const VarveStart *start, GCancellable *cancellable,
+                        GError **error)
 {
-  g_autofree char *path = varve_qmp_socket (starting->start);
+  g_autofree char *path = varve_qmp_socket (start);
   g_autoptr (GError) local = NULL;
 
-  if (!varve_qmp_hand_over (starting->domain, starting->start->directory, error))
+  if (!varve_qmp_hand_over (domain, start->directory, error))
     return false;
-  if (run (starting, "nbd-server-start",
-           varve_qmp_args ("{'addr':{'type':'unix','data':{'path':%s}},'max-connections':0}", path),
-           cancellable, &local))
+  if (varve_qmp_run (
+          domain->qmp, "nbd-server-start",
+          varve_qmp_args ("{'addr':{'type':'unix','data':{'path':%s}},'max-connections':0}", path),
+          cancellable, &local))
     return true;
   if (strstr (local->message, "already running"))
     return varve_throw (error, VARVE_ERROR_BUSY,
                         "Another client of the QEMU of domain '%s' runs its NBD server, and QEMU "
                         "has but one: let that backup or migration end first. %s",
-                        starting->domain->base.name, local->message);
+                        domain->base.name, local->message);
   g_propagate_prefixed_error (error, g_steal_pointer (&local),
                               "QEMU cannot serve NBD at '%s' (its user must be able to reach and "
                               "write that directory): ",
@@ -172,17 +174,12 @@ bitmaps_since (const VarveStartDisk *wanted)
   return names;
 }
 
-/* The frozen map is merged from the old bitmap in the same transaction, as that one goes on
- * recording. */
-static void
-add_bitmap_actions (const Starting *starting, guint i, JsonArray *actions)
+void
+varve_qmp_add_frozen (const VarveStart *start, guint index, const char *node, JsonArray *actions)
 {
-  const VarveStartDisk *wanted = wanted_at (starting, i);
-  const char *node = disk_at (starting, i)->node;
-  g_autofree char *frozen = name_at (starting, 't', i);
+  const VarveStartDisk *wanted = g_ptr_array_index (start->disks, index);
+  g_autofree char *frozen = varve_qmp_name (start->session, 't', index);
 
-  if (wanted->checkpoint)
-    varve_qemu_add_bitmap (actions, node, starting->start->checkpoint, !wanted->transient);
   json_array_add_object_element (
       actions, varve_qmp_args ("{'type':'block-dirty-bitmap-add','data':{'node':%s,'name':%s,"
                                "'disabled':true,'granularity':%u}}",
@@ -192,6 +189,17 @@ add_bitmap_actions (const Starting *starting, guint i, JsonArray *actions)
         actions, varve_qmp_args ("{'type':'block-dirty-bitmap-merge','data':{'node':%s,"
                                  "'target':%s,'bitmaps':%a}}",
                                  node, frozen, bitmaps_since (wanted)));
+}
+
+static void
+add_bitmap_actions (const Starting *starting, guint i, JsonArray *actions)
+{
+  const VarveStartDisk *wanted = wanted_at (starting, i);
+  const char *node = disk_at (starting, i)->node;
+
+  if (wanted->checkpoint)
+    varve_qemu_add_bitmap (actions, node, starting->start->checkpoint, !wanted->transient);
+  varve_qmp_add_frozen (starting->start, i, node, actions);
 }
 
 static JsonObject *
@@ -327,7 +335,8 @@ start_steps (Starting *starting, GCancellable *cancellable, GError **error)
   if (!varve_failpoint ("qmp-start-scratch", error) ||
       (starting->start->push &&
        !varve_qmp_push_open (starting->domain, starting->start, cancellable, error)) ||
-      !start_server (starting, cancellable, error) || !varve_failpoint ("qmp-start-server", error))
+      !varve_qmp_start_server (starting->domain, starting->start, cancellable, error) ||
+      !varve_failpoint ("qmp-start-server", error))
     return false;
   if (starting->strategy == VARVE_QMP_FILTER ? !freeze_by_filters (starting, cancellable, error)
                                              : !transact (starting, error))
