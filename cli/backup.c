@@ -67,8 +67,11 @@ parse (Cli *cli, int *argc, char ***argv, Options *o, GError **error)
     G_OPTION_ENTRY_NULL,
   };
 
-  return cli_source_parse (&o->source, cli, argc, argv, entries, "Backs up the disks of a domain.",
-                           error);
+  const CliSourceUsage usage = { .own = entries,
+                                 .parameters = "DOMAIN",
+                                 .summary = "Backs up the disks of a domain." };
+
+  return cli_source_parse (&o->source, cli, argc, argv, &usage, error);
 }
 
 static bool
@@ -106,7 +109,8 @@ set_scratch (VarveBackupAction *action, const Options *o, GError **error)
 static bool
 fill (VarveBackupAction *action, const Options *o, GError **error)
 {
-  static const CliSourceSetters setters = CLI_SOURCE_SETTERS (varve_backup_action);
+  static const CliSourceSetters setters = { CLI_SOURCE_SETTERS (varve_backup_action),
+                                            CLI_QUIESCE_SETTERS (varve_backup_action) };
   guint64 speed = 0;
 
   if (o->speed && !cli_parse_size (o->speed, &speed, error))

@@ -19,6 +19,7 @@ typedef struct {
   gint64 begun;  /* monotonic us: of this action, and of the disk that is copied */
   gint64 disk_begun;
   char *disk;
+  char *backup; /* of the action that was done last */
 } CliOutput;
 
 /* A VarveEventFunc; @output is a CliOutput. */
@@ -78,7 +79,7 @@ bool cli_parse (Cli *cli, int *argc, char ***argv, const GOptionEntry *entries,
 /* Runs @job, or prints it when @print_xml. */
 bool cli_run_job (Cli *cli, VarveJob *job, const char *only, bool print_xml, GError **error);
 
-/* --- the domain that is read (source.c) ------------------------------------------------------- */
+/* --- the domain whose disks it is about (source.c) ------------------------------------------------------- */
 
 /* What the command line says of it. */
 typedef struct {
@@ -94,6 +95,14 @@ typedef struct {
   int wait;
 } CliSource;
 
+/* How a verb is told of it. */
+typedef struct {
+  const GOptionEntry *own; /* the verb's own options */
+  const char *parameters;  /* what stands behind the options in the help */
+  const char *summary;
+  bool off; /* the domain is: no guest is asked to freeze anything */
+} CliSourceUsage;
+
 /* The calls that tell it to an action of one kind. */
 typedef struct {
   void (*uuid) (gpointer action, const char *uuid);
@@ -106,19 +115,20 @@ typedef struct {
 } CliSourceSetters;
 
 #define CLI_SOURCE_SETTERS(prefix)                                                                 \
-  {                                                                                                \
-    .uuid = (void (*) (gpointer, const char *))prefix##_set_uuid,                                  \
-    .add_disk = (void (*) (gpointer, const char *, gboolean))prefix##_add_disk,                    \
-    .image = (void (*) (gpointer, const char *, const char *, const char *,                        \
-                        const char *))prefix##_set_image,                                          \
-    .quiesce = (void (*) (gpointer, gboolean, guint))prefix##_set_quiesce,                         \
-    .agent = (void (*) (gpointer, const char *))prefix##_set_agent,                                \
-    .wait = (void (*) (gpointer, guint))prefix##_set_wait,                                         \
-  }
+  .uuid = (void (*) (gpointer, const char *))prefix##_set_uuid,                                    \
+  .add_disk = (void (*) (gpointer, const char *, gboolean))prefix##_add_disk,                      \
+  .image = (void (*) (gpointer, const char *, const char *, const char *,                          \
+                      const char *))prefix##_set_image,                                            \
+  .wait = (void (*) (gpointer, guint))prefix##_set_wait
 
-/* Parses @argv by the options of every source, and by @own. */
+/* Of a domain that may run. */
+#define CLI_QUIESCE_SETTERS(prefix)                                                                \
+  .quiesce = (void (*) (gpointer, gboolean, guint))prefix##_set_quiesce,                           \
+  .agent = (void (*) (gpointer, const char *))prefix##_set_agent
+
+/* Parses @argv by the options of every source, and by the verb's own. */
 bool cli_source_parse (CliSource *source, Cli *cli, int *argc, char ***argv,
-                       const GOptionEntry *own, const char *summary, GError **error);
+                       const CliSourceUsage *usage, GError **error);
 const char *cli_source_uri (const CliSource *source);
 /* All but the owner, who is said to each kind in its own way. */
 bool cli_source_fill (const CliSource *source, const CliSourceSetters *set, gpointer action,
@@ -134,6 +144,7 @@ bool cli_export (Cli *cli, int argc, char **argv, GError **error);
 bool cli_list (Cli *cli, int argc, char **argv, GError **error);
 bool cli_recover (Cli *cli, int argc, char **argv, GError **error);
 bool cli_restore (Cli *cli, int argc, char **argv, GError **error);
+bool cli_revert (Cli *cli, int argc, char **argv, GError **error);
 bool cli_run (Cli *cli, int argc, char **argv, GError **error);
 bool cli_show (Cli *cli, int argc, char **argv, GError **error);
 bool cli_validate (Cli *cli, int argc, char **argv, GError **error);

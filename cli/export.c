@@ -70,8 +70,13 @@ parse (Cli *cli, int *argc, char ***argv, Options *o, GError **error)
     G_OPTION_ENTRY_NULL,
   };
 
-  return cli_source_parse (&o->source, cli, argc, argv, entries,
-                           "Serves the disks of a domain, as they are now, over NBD.", error);
+  const CliSourceUsage usage = {
+    .own = entries,
+    .parameters = "DOMAIN",
+    .summary = "Serves the disks of a domain, as they are now, over NBD.",
+  };
+
+  return cli_source_parse (&o->source, cli, argc, argv, &usage, error);
 }
 
 static bool
@@ -108,7 +113,8 @@ fill_server (VarveExportAction *action, const Options *o, GError **error)
 static bool
 fill (VarveExportAction *action, const Options *o, GError **error)
 {
-  static const CliSourceSetters setters = CLI_SOURCE_SETTERS (varve_export_action);
+  static const CliSourceSetters setters = { CLI_SOURCE_SETTERS (varve_export_action),
+                                            CLI_QUIESCE_SETTERS (varve_export_action) };
   guint seconds;
 
   if (o->max_age) {

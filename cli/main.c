@@ -28,6 +28,7 @@ static const Verb verbs[] = {
   { "verify", cli_verify, "check backups against their sums" },
   { "delete", cli_delete, "delete a backup" },
   { "restore", cli_restore, "restore disks of a backup" },
+  { "revert", cli_revert, "put the disks of a domain back, in place" },
   { "checkpoint", cli_checkpoint, "list, check and change checkpoints" },
   { "export", cli_export, "serve disks to readers that are not varve" },
   { "recover", cli_recover, "end what killed runs left behind" },
@@ -70,6 +71,7 @@ run_verb (const Verb *verb, int argc, char **argv)
     cli_output_error (&cli.output, error, status);
   }
   g_free (cli.output.disk);
+  g_free (cli.output.backup);
   return status;
 }
 

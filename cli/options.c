@@ -67,6 +67,12 @@ take_option (CliDisk *disk, const char *word, const char *text, GError **error)
   return true;
 }
 
+static bool
+is_nbd (const char *path)
+{
+  return g_str_has_prefix (path, "nbd") && strstr (path, "://") != NULL;
+}
+
 CliDisk *
 cli_disk_parse (const char *text, GError **error)
 {
@@ -81,7 +87,7 @@ cli_disk_parse (const char *text, GError **error)
   rest = equals + 1;
   disk->name = g_strndup (text, (gsize)(equals - text));
   path = next_word (&rest);
-  disk->path = g_canonicalize_filename (path, NULL);
+  disk->path = is_nbd (path) ? g_strdup (path) : g_canonicalize_filename (path, NULL);
   while (*rest) {
     g_autofree char *word = next_word (&rest);
 

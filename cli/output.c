@@ -153,6 +153,8 @@ print_disk_done (CliOutput *output, const VarveEvent *event)
 
   if (g_strcmp0 (event->action, "backup") == 0)
     cli_output_line (output, "  %s: %s read, %s stored", event->disk, read, stored);
+  else if (g_strcmp0 (event->action, "revert") == 0)
+    cli_output_line (output, "  %s: %s written", event->disk, stored);
   else if (g_strcmp0 (event->action, "verify") == 0)
     cli_output_line (output, "  %s %s: %s checked", event->backup, event->disk, stored);
   else
@@ -167,6 +169,9 @@ print_started (CliOutput *output, const VarveEvent *event)
     cli_output_line (output, "Backing up %s to %s", event->domain, event->text);
   else if (g_strcmp0 (event->action, "export") == 0)
     cli_output_line (output, "Exporting the disks of %s", event->domain);
+  else if (g_strcmp0 (event->action, "revert") == 0)
+    cli_output_line (output, "Putting the disks of %s back to backup %s", event->domain,
+                     event->backup);
   else
     cli_output_line (output, "Restoring backup %s of %s", event->backup, event->domain);
 }
@@ -178,8 +183,25 @@ print_done (CliOutput *output, const VarveEvent *event)
 
   if (g_strcmp0 (event->action, "backup") == 0)
     cli_output_line (output, "Backup %s done in %.1f s", event->backup, seconds);
+  else if (g_strcmp0 (event->action, "revert") == 0 && event->text)
+    cli_output_line (output, "Nothing was written: %s", event->text);
+  else if (g_strcmp0 (event->action, "revert") == 0)
+    cli_output_line (output, "Put back to backup %s in %.1f s", event->backup, seconds);
   else
     cli_output_line (output, "Restored in %.1f s", seconds);
+}
+
+static void
+print_planned (CliOutput *output, const VarveEvent *event)
+{
+  g_autofree char *most = cli_format_size (event->stored);
+  g_autofree char *size = cli_format_size (event->total);
+
+  if (g_strcmp0 (event->action, "revert") == 0)
+    cli_output_line (output, "  %s: at most %s of %s to be written (%s)", event->disk, most, size,
+                     event->text);
+  else
+    cli_output_line (output, "  %s: %s (%s)", event->disk, event->decision, event->text);
 }
 
 static void
@@ -190,7 +212,7 @@ event_text (CliOutput *output, const VarveEvent *event)
     print_started (output, event);
     break;
   case VARVE_EVENT_DISK_PLANNED:
-    cli_output_line (output, "  %s: %s (%s)", event->disk, event->decision, event->text);
+    print_planned (output, event);
     break;
   case VARVE_EVENT_SNAPSHOT_STARTED:
     if (event->pause_us)
@@ -230,6 +252,10 @@ cli_output_event (const VarveEvent *event, gpointer data)
 {
   CliOutput *output = data;
 
+  if (event->type == VARVE_EVENT_RUN_DONE) {
+    g_free (output->backup);
+    output->backup = g_strdup (event->backup);
+  }
   if (output->json)
     event_json (output, event);
   else

@@ -30,16 +30,18 @@ cli_restore (Cli *cli, int argc, char **argv, GError **error)
   g_auto (GStrv) disks = NULL;
   g_autofree char *store = NULL;
   g_autoptr (VarveJob) job = NULL;
-  gboolean force = FALSE, print_xml = FALSE;
+  gboolean force = FALSE, over = FALSE, print_xml = FALSE;
   VarveRestoreAction *action;
   const GOptionEntry entries[] = {
     { "from", 0, 0, G_OPTION_ARG_STRING, &from, "the store: images:DIR", "STORE" },
     { "disk", 0, 0, G_OPTION_ARG_FILENAME_ARRAY, &disks,
-      "restore a disk: NAME=PATH[,format=raw|qcow2] (repeat)", "TARGET" },
+      "restore a disk: NAME=PATH[,format=raw|qcow2], or NAME=NBD-URI (repeat)", "TARGET" },
     { "to", 0, 0, G_OPTION_ARG_FILENAME, &to, "restore all disks into this directory", "DIR" },
     { "format", 0, 0, G_OPTION_ARG_STRING, &format, "of the files in that directory (default: raw)",
       "FORMAT" },
     { "force", 0, 0, G_OPTION_ARG_NONE, &force, "replace existing files, overwrite devices", NULL },
+    { "over", 0, 0, G_OPTION_ARG_NONE, &over, "write into what exists, and only what differs",
+      NULL },
     { "print-xml", 0, 0, G_OPTION_ARG_NONE, &print_xml, "print the job and do nothing", NULL },
     G_OPTION_ENTRY_NULL,
   };
@@ -53,6 +55,8 @@ cli_restore (Cli *cli, int argc, char **argv, GError **error)
   if (format != NULL && to == NULL)
     return cli_usage (error, "--format goes with --to; of a single disk it is --disk "
                              "NAME=PATH,format=FORMAT.");
+  if (force && over)
+    return cli_usage (error, "--force and --over exclude each other.");
   store = cli_store (from);
   job = varve_job_new ("varve");
   action = varve_job_add_restore (job, store, argv[1]);
@@ -64,5 +68,6 @@ cli_restore (Cli *cli, int argc, char **argv, GError **error)
     varve_restore_action_set_directory (action, directory, format ? format : "raw");
   }
   varve_restore_action_set_force (action, force);
+  varve_restore_action_set_over (action, over);
   return cli_run_job (cli, job, NULL, print_xml, error);
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Copyright the varve authors */
 
-/* What `backup` and `export begin` alike are told of the domain they read: the options, and how they become part of
- * an action of either kind. */
+/* What `backup`, `export begin` and `revert` alike are told of the domain: the options, and how they become part of an
+ * action of each kind. */
 #include "config.h"
 
 #include "cli.h"
@@ -22,8 +22,8 @@ cli_source_clear (CliSource *source)
 }
 
 bool
-cli_source_parse (CliSource *source, Cli *cli, int *argc, char ***argv, const GOptionEntry *own,
-                  const char *summary, GError **error)
+cli_source_parse (CliSource *source, Cli *cli, int *argc, char ***argv, const CliSourceUsage *usage,
+                  GError **error)
 {
   const GOptionEntry shared[] = {
     { "connect", 'c', 0, G_OPTION_ARG_STRING, &source->uri,
@@ -37,21 +37,25 @@ cli_source_parse (CliSource *source, Cli *cli, int *argc, char ***argv, const GO
       "NAME" },
     { "image", 0, 0, G_OPTION_ARG_FILENAME_ARRAY, &source->images,
       "a stopped disk's image: NAME=PATH,format=F[,key-file=K] (repeat)", "IMAGE" },
-    { "quiesce", 0, 0, G_OPTION_ARG_NONE, &source->quiesce,
-      "freeze file systems by guest agent, or fail", NULL },
-    { "agent", 0, 0, G_OPTION_ARG_FILENAME, &source->agent,
-      "with --quiesce: the guest agent's socket of a bare QEMU", "SOCKET" },
     { "wait", 0, 0, G_OPTION_ARG_INT, &source->wait, "wait so long for a busy domain", "SECONDS" },
     { "print-xml", 0, 0, G_OPTION_ARG_NONE, &source->print_xml, "print the job and do nothing",
       NULL },
   };
+  const GOptionEntry guest[] = {
+    { "quiesce", 0, 0, G_OPTION_ARG_NONE, &source->quiesce,
+      "freeze file systems by guest agent, or fail", NULL },
+    { "agent", 0, 0, G_OPTION_ARG_FILENAME, &source->agent,
+      "with --quiesce: the guest agent's socket of a bare QEMU", "SOCKET" },
+  };
   g_autoptr (GArray) entries = g_array_new (TRUE, FALSE, sizeof (GOptionEntry));
 
   g_array_append_vals (entries, shared, G_N_ELEMENTS (shared));
-  for (; own->long_name; own++)
+  if (!usage->off)
+    g_array_append_vals (entries, guest, G_N_ELEMENTS (guest));
+  for (const GOptionEntry *own = usage->own; own->long_name; own++)
     g_array_append_vals (entries, own, 1);
-  return cli_parse (cli, argc, argv, (const GOptionEntry *)(gpointer)entries->data, "DOMAIN",
-                    summary, error);
+  return cli_parse (cli, argc, argv, (const GOptionEntry *)(gpointer)entries->data,
+                    usage->parameters, usage->summary, error);
 }
 
 const char *

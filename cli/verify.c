@@ -20,9 +20,8 @@ report (Cli *cli, GPtrArray *problems, GError **error)
     return true;
   }
   g_set_error (error, VARVE_ERROR, VARVE_ERROR_STORE_DAMAGED,
-               problems->len == 1 ? "The store is damaged: %u finding, named above."
-                                  : "The store is damaged: %u findings, named above.",
-               problems->len);
+               "%u %s, named above: the store is damaged, or has what cannot be verified.",
+               problems->len, problems->len == 1 ? "finding" : "findings");
   return false;
 }
 

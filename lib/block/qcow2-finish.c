@@ -10,6 +10,7 @@
 
 #include <string.h>
 
+#include "util/bytes.h"
 #include "util/checked.h"
 
 #define HEADER_LENGTH     104u
@@ -25,19 +26,15 @@ typedef struct {
 static void
 put32 (Writer *writer, uint32_t value)
 {
-  uint32_t be = GUINT32_TO_BE (value);
-
-  memcpy (writer->at, &be, sizeof be);
-  writer->at += sizeof be;
+  varve_put_be32 (writer->at, value);
+  writer->at += sizeof value;
 }
 
 static void
 put64 (Writer *writer, uint64_t value)
 {
-  uint64_t be = GUINT64_TO_BE (value);
-
-  memcpy (writer->at, &be, sizeof be);
-  writer->at += sizeof be;
+  varve_put_be64 (writer->at, value);
+  writer->at += sizeof value;
 }
 
 static uint64_t

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "util/bytes.h"
 #include "util/error.h"
 
 /* docs/interop/qcow2.txt of QEMU: all numbers big-endian. */
@@ -18,24 +19,6 @@
 #define EXTENSION_BACKING 0xe2792acau
 #define HEADER_MAX        4096u /* our own images keep all of it in the first 4 KiB */
 #define BACKING_MAX       1023u
-
-static uint32_t
-get32 (const uint8_t *p)
-{
-  uint32_t value;
-
-  memcpy (&value, p, sizeof value);
-  return GUINT32_FROM_BE (value);
-}
-
-static uint64_t
-get64 (const uint8_t *p)
-{
-  uint64_t value;
-
-  memcpy (&value, p, sizeof value);
-  return GUINT64_FROM_BE (value);
-}
 
 static bool
 malformed (GError **error, const char *path, const char *what)
@@ -65,7 +48,7 @@ find_backing_format (const uint8_t *buffer, uint32_t at, uint32_t end, char **ou
 {
   *out = NULL;
   while (at + 8 <= end) {
-    uint32_t type = get32 (buffer + at), length = get32 (buffer + at + 4);
+    uint32_t type = varve_get_be32 (buffer + at), length = varve_get_be32 (buffer + at + 4);
 
     at += 8;
     if (type == EXTENSION_END)
@@ -84,29 +67,30 @@ find_backing_format (const uint8_t *buffer, uint32_t at, uint32_t end, char **ou
 static void
 get_numbers (const uint8_t *buffer, BlockQcow2Header *out)
 {
-  out->cluster_bits = get32 (buffer + 20);
-  out->size = get64 (buffer + 24);
-  out->encryption = get32 (buffer + 32);
-  out->l1_length = get32 (buffer + 36);
-  out->l1 = get64 (buffer + 40);
-  out->refcount_table = get64 (buffer + 48);
-  out->refcount_table_clusters = get32 (buffer + 56);
-  out->snapshots = get32 (buffer + 60);
-  out->incompatible = get64 (buffer + 72);
+  out->cluster_bits = varve_get_be32 (buffer + 20);
+  out->size = varve_get_be64 (buffer + 24);
+  out->encryption = varve_get_be32 (buffer + 32);
+  out->l1_length = varve_get_be32 (buffer + 36);
+  out->l1 = varve_get_be64 (buffer + 40);
+  out->refcount_table = varve_get_be64 (buffer + 48);
+  out->refcount_table_clusters = varve_get_be32 (buffer + 56);
+  out->snapshots = varve_get_be32 (buffer + 60);
+  out->incompatible = varve_get_be64 (buffer + 72);
 }
 
 static bool
 parse (const uint8_t *buffer, const char *path, VarveError other_version, BlockQcow2Header *out,
        GError **error)
 {
-  uint64_t backing_at = get64 (buffer + 8);
-  uint32_t backing_length = get32 (buffer + 16), header_length = get32 (buffer + 100), end;
+  uint64_t backing_at = varve_get_be64 (buffer + 8);
+  uint32_t backing_length = varve_get_be32 (buffer + 16);
+  uint32_t header_length = varve_get_be32 (buffer + 100), end;
 
-  if (get32 (buffer) != MAGIC)
+  if (varve_get_be32 (buffer) != MAGIC)
     return malformed (error, path, "it does not begin as one");
-  if (get32 (buffer + 4) != 3)
+  if (varve_get_be32 (buffer + 4) != 3)
     return varve_throw (error, other_version, "'%s' is a qcow2 image of version %u instead of 3.",
-                        path, get32 (buffer + 4));
+                        path, varve_get_be32 (buffer + 4));
   get_numbers (buffer, out);
   if (out->cluster_bits < 9 || out->cluster_bits > 21)
     return malformed (error, path, "its header has impossible values");

@@ -95,6 +95,12 @@ static const BlockSourceOps qcow2_source_ops = {
   .free = qcow2_free,
 };
 
+const BlockQcow2Chain *
+block_qcow2_source_chain (const BlockSource *source)
+{
+  return source->ops == &qcow2_source_ops ? &((const Qcow2Source *)source)->chain : NULL;
+}
+
 /* --- opening ---------------------------------------------------------------------------------- */
 
 /* What QEMU would take for a protocol ("nbd:…", "json:…") has a colon before any slash. */

@@ -29,3 +29,7 @@ typedef struct {
 /* @options may be NULL. */
 BlockSource *block_qcow2_source_open (const char *path, const BlockQcow2SourceOptions *options,
                                       GError **error);
+
+/* The images behind @source, for qcow2-difference.h; owned by it. NULL: it is not of this kind. */
+struct BlockQcow2Chain;
+const struct BlockQcow2Chain *block_qcow2_source_chain (const BlockSource *source);

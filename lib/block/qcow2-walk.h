@@ -24,7 +24,7 @@ typedef struct {
   BlockQcow2Kind kind;
 } BlockQcow2Piece;
 
-typedef struct {
+typedef struct BlockQcow2Chain {
   GPtrArray *links; /* of BlockQcow2Link, the top first */
   BlockQcow2Cache *cache;
 } BlockQcow2Chain;

@@ -42,6 +42,22 @@ describe_traces (const VarveCheckSession *session, bool tentative)
 }
 
 static void
+check_reverting (VarveCheck *check, const VarveCheckSession *session)
+{
+  VarveFindingFacts *finding = varve_check_add (check, VARVE_CHECK_SESSION_DEAD, NULL, NULL);
+
+  finding->session = g_strdup (session->id);
+  finding->what =
+      g_strdup_printf ("A revert to backup %s was cut off (session %s): disks are partly "
+                       "as at that backup, and partly not.",
+                       session->backup, session->id);
+  finding->meaning = g_strdup ("Start the domain only when that has been settled. The next backup "
+                               "finishes the revert first.");
+  varve_check_offer (check, finding, VARVE_REPAIR_RECOVER,
+                     g_strdup ("The revert is finished as 'varve recover' does."));
+}
+
+static void
 check_recorded (VarveCheck *check, const VarveCheckSession *session)
 {
   bool tentative = has_tentative (check->facts, session);
@@ -139,6 +155,8 @@ varve_check_sessions (VarveCheck *check)
       continue;
     if (session->unreadable)
       check_unreadable (check, session);
+    else if (session->reverting)
+      check_reverting (check, session);
     else if (session->recorded)
       check_recorded (check, session);
     else

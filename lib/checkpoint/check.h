@@ -74,6 +74,7 @@ typedef struct {
   char *id;
   bool live;
   bool recorded;
+  bool reverting;   /* a revert that was cut off: disks are partly as at @backup */
   char *unreadable; /* why the record cannot be read, or NULL */
   char *owner, *backup, *checkpoint;
   bool in_hypervisor; /* nodes, exports, jobs or frozen bitmaps of it are there */

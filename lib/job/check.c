@@ -172,6 +172,23 @@ is_command (const char *value)
          value[strlen (value) - 1] != ' ';
 }
 
+bool
+varve_job_is_nbd (const char *value)
+{
+  static const char *const schemes[] = { "nbd://", "nbds://", "nbd+unix://", "nbds+unix://" };
+
+  for (size_t i = 0; i < G_N_ELEMENTS (schemes); i++)
+    if (g_str_has_prefix (value, schemes[i]))
+      return true;
+  return false;
+}
+
+static bool
+is_nbd (const char *value)
+{
+  return varve_job_is_nbd (value) && is_clean_text (value, PATH_MAX_BYTES) && !strchr (value, ' ');
+}
+
 static const struct {
   bool (*is) (const char *value);
   const char *rule;
@@ -199,6 +216,8 @@ static const struct {
                               "the name of a group: 1 to 32 letters, digits, '_', '.' and "
                               "'-'" },
   [VARVE_JOB_VALUE_COMMAND] = { is_command, "a command in one line, without control characters" },
+  [VARVE_JOB_VALUE_NBD] = { is_nbd,
+                            "the URI of an NBD export, such as nbd+unix:///NAME?socket=PATH" },
   [VARVE_JOB_VALUE_STORE] = { is_store, "images:DIRECTORY, with an absolute path" },
 };
 

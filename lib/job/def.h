@@ -53,7 +53,7 @@ typedef struct {
 
 typedef struct {
   char *name; /* disk */
-  char *path;
+  char *path; /* or the URI of an NBD export */
   char *format;
 } VarveRestoreDisk;
 
@@ -65,6 +65,7 @@ typedef struct {
   char *directory;  /* or NULL */
   char *directory_format;
   bool force;
+  bool over;
 } VarveRestoreDef;
 
 typedef struct {
@@ -82,6 +83,15 @@ typedef struct {
   char *command;    /* or NULL: the session lives on */
 } VarveExportDef;
 
+typedef struct {
+  VarveBackupDef
+      *source; /* domain, disks, whose checkpoints, store, keep, wait: also of the backup of the
+                             present state; nothing else of it */
+  char *backup;
+  bool keep_present; /* back up what is there first */
+  bool dry_run;      /* only the plan */
+} VarveRevertDef;
+
 /* What a reader of a document checks, for a job that was put together by calls: those return
  * nothing, so that a run asks this first. VARVE_ERROR_USAGE names the action and the field. */
 bool varve_job_check (VarveJob *job, GError **error);
@@ -89,6 +99,7 @@ bool varve_job_check (VarveJob *job, GError **error);
 const VarveBackupDef *varve_backup_action_def (VarveBackupAction *action);
 const VarveRestoreDef *varve_restore_action_def (VarveRestoreAction *action);
 const VarveExportDef *varve_export_action_def (VarveExportAction *action);
+const VarveRevertDef *varve_revert_action_def (VarveRevertAction *action);
 /* The name of any of them, or NULL; and its element: "backup" … */
 const char *varve_action_name (GObject *action);
 const char *varve_action_element (GObject *action);

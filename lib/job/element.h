@@ -48,7 +48,11 @@ typedef enum {
   VARVE_JOB_VALUE_HOST,
   VARVE_JOB_VALUE_GROUP,
   VARVE_JOB_VALUE_COMMAND,
+  VARVE_JOB_VALUE_NBD,
 } VarveJobValue;
+
+/* Whether it is meant as the URI of an NBD export. */
+bool varve_job_is_nbd (const char *value);
 
 /* Complains of a @value that is missing, or not of its kind. */
 void varve_job_check_value (const VarveJobChecker *checker, const char *place, VarveJobValue kind,
@@ -59,7 +63,7 @@ void varve_job_check_range (const VarveJobChecker *checker, const char *place, c
 void varve_job_check_word (const VarveJobChecker *checker, const char *place, const char *what,
                            const char *value, const char *words);
 
-/* --- actions, backup-def.c, restore-def.c, export-def.c
+/* --- actions, backup-def.c, restore-def.c, export-def.c, revert-def.c
  * ------------------------------------------------------ */
 VarveBackupDef *varve_backup_def_new (void);
 void varve_backup_def_free (VarveBackupDef *def);
@@ -69,7 +73,7 @@ VarveBackupDef *varve_backup_def_parse (VarveXml *xml, const xmlNode *node);
 void varve_backup_def_check (const VarveBackupDef *def, const VarveJobChecker *checker);
 void varve_backup_def_format (const VarveBackupDef *def, GString *out);
 
-/* What is said of the source in a <backup> and in an <export>: attributes and elements, without the tags around
+/* What is said of the source in a <backup>, an <export> and a <revert>: attributes and elements, without the tags around
  * them. What is equal to @incremental is not written. */
 void varve_source_parse (VarveXml *xml, const xmlNode *node, VarveBackupDef *def);
 void varve_source_check (const VarveBackupDef *def, const VarveJobChecker *checker);
@@ -94,12 +98,19 @@ VarveExportDef *varve_export_def_parse (VarveXml *xml, const xmlNode *node);
 void varve_export_def_check (const VarveExportDef *def, const VarveJobChecker *checker);
 void varve_export_def_format (const VarveExportDef *def, GString *out);
 
+VarveRevertDef *varve_revert_def_new (void);
+void varve_revert_def_free (VarveRevertDef *def);
+VarveRevertDef *varve_revert_def_parse (VarveXml *xml, const xmlNode *node);
+void varve_revert_def_check (const VarveRevertDef *def, const VarveJobChecker *checker);
+void varve_revert_def_format (const VarveRevertDef *def, GString *out);
+
 /* --- objects
  * -------------------------------------------------------------------------------------- */
 /* @def: (transfer full) */
 VarveBackupAction *varve_backup_action_new (VarveBackupDef *def);
 VarveRestoreAction *varve_restore_action_new (VarveRestoreDef *def);
 VarveExportAction *varve_export_action_new (VarveExportDef *def);
+VarveRevertAction *varve_revert_action_new (VarveRevertDef *def);
 
 /* The job of a document that was taken apart, or NULL: then @xml has problems. */
 VarveJob *varve_job_read (VarveXml *xml);
@@ -116,3 +127,4 @@ void varve_job_format_store (GString *out, const char *element, const char *stor
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (VarveBackupDef, varve_backup_def_free)
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (VarveRestoreDef, varve_restore_def_free)
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (VarveExportDef, varve_export_def_free)
+G_DEFINE_AUTOPTR_CLEANUP_FUNC (VarveRevertDef, varve_revert_def_free)

@@ -106,6 +106,22 @@ varve_job_add_export (VarveJob *job, const char *domain, const char *uri, const 
   return action;
 }
 
+VarveRevertAction *
+varve_job_add_revert (VarveJob *job, const char *domain, const char *uri, const char *store,
+                      const char *backup)
+{
+  g_return_val_if_fail (VARVE_IS_JOB (job), NULL);
+
+  VarveRevertDef *def = varve_revert_def_new ();
+  VarveRevertAction *action = varve_revert_action_new (def);
+  def->source->domain = g_strdup (domain);
+  def->source->uri = g_strdup (uri);
+  def->source->store = g_strdup (store);
+  def->backup = g_strdup (backup);
+  g_ptr_array_add (job->actions, action);
+  return action;
+}
+
 /* --- the kinds of actions ------------------------------------------------------------------------
  */
 
@@ -127,6 +143,12 @@ read_export (VarveXml *xml, const xmlNode *node)
   return G_OBJECT (varve_export_action_new (varve_export_def_parse (xml, node)));
 }
 
+static GObject *
+read_revert (VarveXml *xml, const xmlNode *node)
+{
+  return G_OBJECT (varve_revert_action_new (varve_revert_def_parse (xml, node)));
+}
+
 static const struct {
   const char *element;
   GObject *(*read) (VarveXml *xml, const xmlNode *node);
@@ -134,6 +156,7 @@ static const struct {
   { "backup", read_backup },
   { "restore", read_restore },
   { "export", read_export },
+  { "revert", read_revert },
 };
 
 const char *
@@ -141,6 +164,8 @@ varve_action_element (GObject *action)
 {
   if (VARVE_IS_BACKUP_ACTION (action))
     return "backup";
+  if (VARVE_IS_REVERT_ACTION (action))
+    return "revert";
   return VARVE_IS_RESTORE_ACTION (action) ? "restore" : "export";
 }
 
@@ -151,6 +176,8 @@ varve_action_name (GObject *action)
     return varve_backup_action_def (VARVE_BACKUP_ACTION (action))->name;
   if (VARVE_IS_RESTORE_ACTION (action))
     return varve_restore_action_def (VARVE_RESTORE_ACTION (action))->name;
+  if (VARVE_IS_REVERT_ACTION (action))
+    return varve_revert_action_def (VARVE_REVERT_ACTION (action))->source->name;
   return varve_export_action_def (VARVE_EXPORT_ACTION (action))->source->name;
 }
 
@@ -164,6 +191,8 @@ check_action (GObject *action, const VarveJobChecker *checker)
     varve_backup_def_check (varve_backup_action_def (VARVE_BACKUP_ACTION (action)), checker);
   else if (VARVE_IS_RESTORE_ACTION (action))
     varve_restore_def_check (varve_restore_action_def (VARVE_RESTORE_ACTION (action)), checker);
+  else if (VARVE_IS_REVERT_ACTION (action))
+    varve_revert_def_check (varve_revert_action_def (VARVE_REVERT_ACTION (action)), checker);
   else
     varve_export_def_check (varve_export_action_def (VARVE_EXPORT_ACTION (action)), checker);
 }
@@ -177,7 +206,8 @@ check_job (VarveJob *self, const VarveJobChecker *checker, GObject **action)
   varve_job_check_value (checker, "", VARVE_JOB_VALUE_NAME, "The job's name", self->name);
   if (self->actions->len == 0)
     varve_job_complain (checker, "",
-                        "The job has no action: it needs a <backup>, a <restore> or an <export>.");
+                        "The job has no action: it needs a <backup>, a <restore>, a <revert> or "
+                        "an <export>.");
 
   for (guint i = 0; i < self->actions->len; i++) {
     *action = g_ptr_array_index (self->actions, i);
@@ -309,7 +339,7 @@ read_job (DocumentCheck *check, const xmlNode *root)
   VarveJobChecker checker = { complain_to_document, check };
   guint before = xml->problems->len;
 
-  varve_xml_shape (xml, root, "name", "backup* restore* export*");
+  varve_xml_shape (xml, root, "name", "backup* restore* export* revert*");
   bool sound = xml->problems->len == before;
   check->job->name = varve_xml_attribute (root, "name");
   for (const xmlNode *node = varve_xml_element (root->children); node && !varve_xml_is_full (xml);
@@ -414,6 +444,8 @@ varve_job_to_xml (VarveJob *job)
       varve_backup_def_format (varve_backup_action_def (VARVE_BACKUP_ACTION (action)), out);
     else if (VARVE_IS_RESTORE_ACTION (action))
       varve_restore_def_format (varve_restore_action_def (VARVE_RESTORE_ACTION (action)), out);
+    else if (VARVE_IS_REVERT_ACTION (action))
+      varve_revert_def_format (varve_revert_action_def (VARVE_REVERT_ACTION (action)), out);
     else
       varve_export_def_format (varve_export_action_def (VARVE_EXPORT_ACTION (action)), out);
   }

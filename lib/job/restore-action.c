@@ -84,3 +84,10 @@ varve_restore_action_set_force (VarveRestoreAction *action, gboolean force)
   g_return_if_fail (VARVE_IS_RESTORE_ACTION (action));
   action->def->force = force;
 }
+
+void
+varve_restore_action_set_over (VarveRestoreAction *action, gboolean over)
+{
+  g_return_if_fail (VARVE_IS_RESTORE_ACTION (action));
+  action->def->over = over;
+}

@@ -63,14 +63,21 @@ parse_target (VarveXml *xml, const xmlNode *node, VarveRestoreDisk *disk)
 {
   g_autofree char *file = varve_xml_attribute (node, "file");
   g_autofree char *device = varve_xml_attribute (node, "dev");
+  g_autofree char *nbd = varve_xml_attribute (node, "nbd");
 
-  varve_xml_shape (xml, node, "file? dev? format?", "");
-  if (!file == !device)
-    varve_xml_problem (xml, node, "<target> needs one of the attributes 'file' and 'dev'.");
+  varve_xml_shape (xml, node, "file? dev? nbd? format?", "");
+  if ((file != NULL) + (device != NULL) + (nbd != NULL) != 1)
+    varve_xml_problem (xml, node, "<target> needs one of the attributes 'file', 'dev' and 'nbd'.");
+  if (nbd && !varve_job_is_nbd (nbd))
+    varve_xml_problem (
+        xml, node,
+        "The attribute 'nbd' of <target> is '%s': it must be the URI of an NBD export, "
+        "such as nbd+unix:///NAME?socket=PATH.",
+        nbd);
   if (device && !g_str_has_prefix (device, "/dev/"))
     varve_xml_problem (xml, node,
                        "The attribute 'dev' of <target> is '%s': it must be below /dev/.", device);
-  disk->path = g_strdup (file ? file : device);
+  disk->path = g_strdup (file ? file : device ? device : nbd);
   g_free (disk->format);
   disk->format = varve_xml_choice (xml, node, "format", FORMATS, DEFAULT_FORMAT);
 }
@@ -78,8 +85,9 @@ parse_target (VarveXml *xml, const xmlNode *node, VarveRestoreDisk *disk)
 static void
 parse_disks (VarveXml *xml, const xmlNode *node, VarveRestoreDef *def)
 {
-  varve_xml_shape (xml, node, "force?", "disk*");
+  varve_xml_shape (xml, node, "force? over?", "disk*");
   def->force = varve_xml_yes_no (xml, node, "force", false);
+  def->over = varve_xml_yes_no (xml, node, "over", false);
   for (const xmlNode *child = varve_xml_child (node, "disk"); child;
        child = varve_xml_next (child, "disk")) {
     g_autofree char *name = varve_xml_attribute (child, "name");
@@ -137,7 +145,10 @@ check_disks (const VarveRestoreDef *def, const VarveJobChecker *checker)
     g_autofree char *target = g_strconcat (place, "/target", NULL);
 
     varve_job_check_value (checker, place, VARVE_JOB_VALUE_DISK, "The disk's name", disk->name);
-    varve_job_check_value (checker, target, VARVE_JOB_VALUE_PATH, "The target", disk->path);
+    varve_job_check_value (checker, target,
+                           disk->path && varve_job_is_nbd (disk->path) ? VARVE_JOB_VALUE_NBD
+                                                                       : VARVE_JOB_VALUE_PATH,
+                           "The target", disk->path);
     varve_job_check_word (checker, target, "The target's format", disk->format, FORMATS);
     if (disk->name && !g_hash_table_add (names, disk->name))
       varve_job_complain (checker, place, "Disk '%s' is named twice.", disk->name);
@@ -159,6 +170,10 @@ varve_restore_def_check (const VarveRestoreDef *def, const VarveJobChecker *chec
                            def->directory);
   varve_job_check_word (checker, "directory", "The directory's format", def->directory_format,
                         FORMATS);
+  if (def->force && def->over)
+    varve_job_complain (checker, "disks",
+                        "What exists is to be replaced (force), and to be written over where it "
+                        "differs (over): it can be one of both.");
   if (def->disks->len == 0 && !def->directory)
     varve_job_complain (checker, "",
                         "The restore does not say where to: name disks with their targets, or a "
@@ -172,6 +187,14 @@ is_device (const char *path)
 }
 
 static const char *
+target_attribute (const char *path)
+{
+  if (path && varve_job_is_nbd (path))
+    return "nbd";
+  return is_device (path) ? "dev" : "file";
+}
+
+static const char *
 unless_default (const char *format)
 {
   return g_strcmp0 (format, DEFAULT_FORMAT) == 0 ? NULL : format;
@@ -182,6 +205,7 @@ format_disks (const VarveRestoreDef *def, GString *out)
 {
   g_string_append (out, "    <disks");
   varve_xml_append_attribute (out, "force", def->force ? "yes" : NULL);
+  varve_xml_append_attribute (out, "over", def->over ? "yes" : NULL);
   g_string_append (out, def->disks->len > 0 ? ">\n" : "/>\n");
 
   for (guint i = 0; i < def->disks->len; i++) {
@@ -190,7 +214,7 @@ format_disks (const VarveRestoreDef *def, GString *out)
     g_string_append (out, "      <disk");
     varve_xml_append_attribute (out, "name", disk->name);
     g_string_append (out, ">\n        <target");
-    varve_xml_append_attribute (out, is_device (disk->path) ? "dev" : "file", disk->path);
+    varve_xml_append_attribute (out, target_attribute (disk->path), disk->path);
     varve_xml_append_attribute (out, "format", unless_default (disk->format));
     g_string_append (out, "/>\n      </disk>\n");
   }
@@ -208,7 +232,7 @@ varve_restore_def_format (const VarveRestoreDef *def, GString *out)
   g_string_append (out, "    <backup>");
   varve_xml_append_text (out, def->backup);
   g_string_append (out, "</backup>\n");
-  if (def->disks->len > 0 || def->force)
+  if (def->disks->len > 0 || def->force || def->over)
     format_disks (def, out);
   if (def->directory) {
     g_string_append (out, "    <directory");

@@ -55,6 +55,17 @@ VARVE_API
 G_DECLARE_FINAL_TYPE (VarveExportAction, varve_export_action, VARVE, EXPORT_ACTION, GObject)
 
 /**
+ * VarveRevertAction:
+ *
+ * One `<revert>` of a job.
+ *
+ * Since: 0.1
+ */
+#define VARVE_TYPE_REVERT_ACTION (varve_revert_action_get_type ())
+VARVE_API
+G_DECLARE_FINAL_TYPE (VarveRevertAction, varve_revert_action, VARVE, REVERT_ACTION, GObject)
+
+/**
  * varve_job_new:
  * @name: its name: [A-Za-z0-9_.-], at most 64 bytes
  *
@@ -184,6 +195,23 @@ VARVE_API VarveRestoreAction *varve_job_add_restore (VarveJob *job, const char *
  */
 VARVE_API VarveExportAction *varve_job_add_export (VarveJob *job, const char *domain,
                                                    const char *uri, const char *owner);
+
+/**
+ * varve_job_add_revert:
+ * @domain: name or uuid
+ * @uri: qemu:///system, qmp+unix:///PATH, or image:
+ * @store: STORE
+ * @backup: a backup id, DOMAIN\@latest or DOMAIN\@TIME
+ *
+ * Appends an action. A run of it writes to the disks of the domain, and asks nobody.
+ *
+ * Returns: (transfer none): the action, to be filled in further
+ *
+ * Since: 0.1
+ */
+VARVE_API VarveRevertAction *varve_job_add_revert (VarveJob *job, const char *domain,
+                                                   const char *uri, const char *store,
+                                                   const char *backup);
 
 /* --- backup ------------------------------------------------------------------------------------
  */
@@ -398,10 +426,10 @@ VARVE_API void varve_restore_action_set_name (VarveRestoreAction *action, const 
 /**
  * varve_restore_action_add_disk:
  * @name: the disk's name in the backup
- * @path: (type filename): the target
+ * @path: (type filename): the target, or the URI of an NBD export
  * @format: (nullable): "raw" (so also for %NULL) or "qcow2"
  *
- * Restores one disk to a file or block device.
+ * Restores one disk to a file, a block device or an NBD export.
  *
  * Since: 0.1
  */
@@ -429,6 +457,108 @@ VARVE_API void varve_restore_action_set_directory (VarveRestoreAction *action,
  * Since: 0.1
  */
 VARVE_API void varve_restore_action_set_force (VarveRestoreAction *action, gboolean force);
+
+/**
+ * varve_restore_action_set_over:
+ * @over: %TRUE: they are
+ *
+ * Whether existing files, devices and exports are written over in place: they are read, and only what
+ * differs is written. Not together with varve_restore_action_set_force().
+ *
+ * Since: 0.1
+ */
+VARVE_API void varve_restore_action_set_over (VarveRestoreAction *action, gboolean over);
+
+/* --- revert ------------------------------------------------------------------------------------
+ */
+
+/**
+ * varve_revert_action_set_name:
+ * @name: (nullable): the name
+ *
+ * Names the action, for `varve run --only`.
+ *
+ * Since: 0.1
+ */
+VARVE_API void varve_revert_action_set_name (VarveRevertAction *action, const char *name);
+
+/**
+ * varve_revert_action_set_owner:
+ * @owner: (nullable): a label; %NULL: the job's name
+ *
+ * Whose checkpoints tell what has changed, and who gets the new one.
+ *
+ * Since: 0.1
+ */
+VARVE_API void varve_revert_action_set_owner (VarveRevertAction *action, const char *owner);
+
+/**
+ * varve_revert_action_set_uuid:
+ * @uuid: (nullable): the uuid
+ *
+ * The domain's uuid, for when no hypervisor can tell it.
+ *
+ * Since: 0.1
+ */
+VARVE_API void varve_revert_action_set_uuid (VarveRevertAction *action, const char *uuid);
+
+/**
+ * varve_revert_action_add_disk:
+ * @name: the disk's name
+ * @include: %FALSE: leave it out
+ *
+ * Names a disk. If any is named with @include, only those are put back.
+ *
+ * Since: 0.1
+ */
+VARVE_API void varve_revert_action_add_disk (VarveRevertAction *action, const char *name,
+                                             gboolean include);
+
+/**
+ * varve_revert_action_set_image:
+ * @disk: the disk's name
+ * @path: (type filename): the image
+ * @format: its format: never guessed
+ * @key_file: (type filename) (nullable): LUKS passphrase file
+ *
+ * How a stopped disk's image is opened, as varve_backup_action_set_image().
+ *
+ * Since: 0.1
+ */
+VARVE_API void varve_revert_action_set_image (VarveRevertAction *action, const char *disk,
+                                              const char *path, const char *format,
+                                              const char *key_file);
+
+/**
+ * varve_revert_action_set_wait:
+ * @seconds: how long
+ *
+ * How long a busy domain is waited for.
+ *
+ * Since: 0.1
+ */
+VARVE_API void varve_revert_action_set_wait (VarveRevertAction *action, guint seconds);
+
+/**
+ * varve_revert_action_set_keep:
+ * @keep: %FALSE: what is there now is lost
+ *
+ * Whether the present state is backed up first, so that the revert can be reverted: it is, unless
+ * said here.
+ *
+ * Since: 0.1
+ */
+VARVE_API void varve_revert_action_set_keep (VarveRevertAction *action, gboolean keep);
+
+/**
+ * varve_revert_action_set_dry_run:
+ * @dry_run: %TRUE: nothing is written
+ *
+ * Whether the plan is all: a %VARVE_EVENT_DISK_PLANNED for each disk.
+ *
+ * Since: 0.1
+ */
+VARVE_API void varve_revert_action_set_dry_run (VarveRevertAction *action, gboolean dry_run);
 
 /* --- export ------------------------------------------------------------------------------------
  */

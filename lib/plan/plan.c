@@ -32,6 +32,7 @@ plan_disk_free (gpointer data)
   VarvePlanDisk *plan = data;
 
   g_free (plan->reason);
+  g_free (plan->distrust);
   g_free (plan->since);
   g_free (plan);
 }
@@ -142,7 +143,28 @@ newest_first (gconstpointer a, gconstpointer b)
   return strcmp (y->name, x->name);
 }
 
-/* The owner's bitmaps of a disk, newest first. */
+static int
+least_dirty_first (gconstpointer a, gconstpointer b)
+{
+  const VarveBitmap *x = *(const VarveBitmap *const *)a, *y = *(const VarveBitmap *const *)b;
+
+  if (x->dirty != y->dirty)
+    return x->dirty < y->dirty ? -1 : 1;
+  return newest_first (a, b);
+}
+
+static bool
+all_tell_dirty (GPtrArray *bitmaps)
+{
+  for (guint i = 0; i < bitmaps->len; i++)
+    if (((const VarveBitmap *)g_ptr_array_index (bitmaps, i))->dirty == UINT64_MAX)
+      return false;
+  return true;
+}
+
+/* The owner's bitmaps of a disk, the best one first. As all of them record from their making on, what the one
+ * made last has is in all others: it is the one of the newest backup, or of the one that the disk was
+ * last put back to. */
 static GPtrArray *
 candidates (const VarvePlanInput *input, const VarveDisk *disk)
 {
@@ -156,7 +178,7 @@ candidates (const VarvePlanInput *input, const VarveDisk *disk)
         varve_checkpoint_name_parse (bitmap->name, &name) && g_str_equal (name.owner, input->owner))
       g_ptr_array_add (found, bitmap);
   }
-  g_ptr_array_sort (found, newest_first);
+  g_ptr_array_sort (found, all_tell_dirty (found) ? least_dirty_first : newest_first);
   return g_steal_pointer (&found);
 }
 
@@ -182,6 +204,7 @@ decide_without_bitmap (const VarvePlanInput *input, VarvePlanDisk *plan, char *w
   g_autofree char *reason = why;
   g_autofree char *last = NULL;
 
+  plan->distrust = g_strdup (reason);
   for (guint i = input->manifests->len; i > 0; i--) {
     const VarveManifest *manifest = g_ptr_array_index (input->manifests, i - 1);
     const VarveManifestDisk *layer = varve_manifest_find_disk (manifest, plan->disk->name);

@@ -54,6 +54,7 @@ typedef struct {
   const VarveDisk *disk;
   VarveDecision decision;
   char *reason;              /* a sentence without a full stop */
+  char *distrust;            /* the part of it that says why no bitmap is of use; NULL: one is */
   char *since;               /* bitmap, for an increment */
   const VarveManifest *base; /* for an increment or a rescan */
   bool checkpoint;           /* the new bitmap goes on this disk */

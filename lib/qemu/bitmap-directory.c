@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "qemu/image-info.h"
+#include "util/bytes.h"
 #include "util/error.h"
 
 #define MAGIC             0x514649fbu
@@ -35,21 +36,6 @@ typedef struct {
   uint32_t count;
   uint64_t offset, size;
 } Place;
-
-static uint32_t
-get32 (const uint8_t *p)
-{
-  uint32_t value;
-
-  memcpy (&value, p, sizeof value);
-  return GUINT32_FROM_BE (value);
-}
-
-static uint64_t
-get64 (const uint8_t *p)
-{
-  return (uint64_t)get32 (p) << 32 | get32 (p + 4);
-}
 
 static bool
 odd (GError **error, const char *path)
@@ -79,12 +65,12 @@ static bool
 find_directory (const uint8_t *header, const char *path, uint32_t cluster_size, Place *out,
                 GError **error)
 {
-  uint32_t at = get32 (header + 100), end = MIN (cluster_size, HEADER_MAX);
+  uint32_t at = varve_get_be32 (header + 100), end = MIN (cluster_size, HEADER_MAX);
 
   if (at < HEADER_V3 || at > end)
     return odd (error, path);
   while (at + 8 <= end) {
-    uint32_t type = get32 (header + at), length = get32 (header + at + 4);
+    uint32_t type = varve_get_be32 (header + at), length = varve_get_be32 (header + at + 4);
 
     at += 8;
     if (type == EXTENSION_END)
@@ -94,7 +80,8 @@ find_directory (const uint8_t *header, const char *path, uint32_t cluster_size, 
     if (type == EXTENSION_BITMAPS) {
       if (length != 24)
         return odd (error, path);
-      *out = (Place){ get32 (header + at), get64 (header + at + 16), get64 (header + at + 8) };
+      *out = (Place){ varve_get_be32 (header + at), varve_get_be64 (header + at + 16),
+                      varve_get_be64 (header + at + 8) };
     }
     at += (length + 7) & ~7u;
   }
@@ -111,9 +98,9 @@ read_entry (const uint8_t *entry, uint64_t left, GPtrArray *bitmaps)
 
   if (left < ENTRY)
     return 0;
-  flags = get32 (entry + 12);
+  flags = varve_get_be32 (entry + 12);
   name_length = (uint32_t)entry[18] << 8 | entry[19];
-  extra = get32 (entry + 20);
+  extra = varve_get_be32 (entry + 20);
   length = ((uint64_t)ENTRY + extra + name_length + 7) & ~UINT64_C (7);
   if (length > left || extra != 0 || (flags & ~FLAGS_KNOWN) || entry[16] != TYPE_TRACKING ||
       entry[17] > GRANULARITY_MAX || name_length == 0 || memchr (entry + ENTRY, 0, name_length) ||
@@ -158,14 +145,14 @@ read_header (int fd, const char *path, VarveImageInfo *info, GError **error)
 
   if (!read_at (fd, path, header, sizeof header, 0, error))
     return false;
-  version = get32 (header + 4);
-  cluster_bits = get32 (header + 20);
-  if (get32 (header) != MAGIC || (version != 2 && version != 3) || cluster_bits < 9 ||
+  version = varve_get_be32 (header + 4);
+  cluster_bits = varve_get_be32 (header + 20);
+  if (varve_get_be32 (header) != MAGIC || (version != 2 && version != 3) || cluster_bits < 9 ||
       cluster_bits > 21)
     return odd (error, path);
   info->cluster_size = UINT64_C (1) << cluster_bits;
   info->can_persist = version == 3;
-  if (version == 2 || !(get64 (header + 88) & AUTOCLEAR_BITMAPS))
+  if (version == 2 || !(varve_get_be64 (header + 88) & AUTOCLEAR_BITMAPS))
     return true;
   return find_directory (header, path, 1u << cluster_bits, &place, error) &&
          read_directory (fd, path, &place, info->bitmaps, error);

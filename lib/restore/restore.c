@@ -6,26 +6,31 @@
 #include "restore/restore.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "block/file.h"
-#include "block/qcow2.h"
 #include "qemu/image-lock.h"
+#include "restore/ends.h"
 #include "util/durable.h"
 #include "util/error.h"
 #include "util/failpoint.h"
 
-typedef enum { TARGET_ABSENT, TARGET_FILE, TARGET_DEVICE } TargetKind;
+static bool
+is_nbd (const char *path)
+{
+  return g_str_has_prefix (path, "nbd:") || g_str_has_prefix (path, "nbds:") ||
+         g_str_has_prefix (path, "nbd+unix:") || g_str_has_prefix (path, "nbds+unix:");
+}
 
 static bool
-target_kind (const char *path, TargetKind *out, GError **error)
+target_kind (const char *path, VarveTargetKind *out, GError **error)
 {
   struct stat st;
 
-  *out = TARGET_ABSENT;
+  *out = is_nbd (path) ? VARVE_TARGET_NBD : VARVE_TARGET_ABSENT;
+  if (is_nbd (path))
+    return true;
   if (stat (path, &st) < 0) {
     if (errno == ENOENT && lstat (path, &st) < 0)
       return true;
@@ -37,65 +42,61 @@ target_kind (const char *path, TargetKind *out, GError **error)
                               "The target '%s' cannot be examined", path);
   }
   if (S_ISREG (st.st_mode))
-    *out = TARGET_FILE;
+    *out = VARVE_TARGET_FILE;
   else if (S_ISBLK (st.st_mode))
-    *out = TARGET_DEVICE;
+    *out = VARVE_TARGET_DEVICE;
   else
     return varve_throw (error, VARVE_ERROR_REFUSED,
                         "The target '%s' is neither a regular file nor a block device.", path);
   return true;
 }
 
+/* What is written in place, and raw. */
 static bool
-device_size (const char *path, uint64_t *out, GError **error)
+check_in_place (const VarveRestoreTarget *target, const char *what, GError **error)
 {
-  int fd = open (path, O_RDONLY | O_CLOEXEC);
-  off_t end = fd < 0 ? -1 : lseek (fd, 0, SEEK_END);
-  int errnum = errno;
-
-  if (fd >= 0)
-    close (fd);
-  if (end < 0)
-    return varve_throw_errno (error, VARVE_ERROR_STORE_UNREACHABLE, errnum,
-                              "The size of device '%s' cannot be told", path);
-  *out = (uint64_t)end;
-  return true;
-}
-
-static bool
-check_device (const VarveRestoreTarget *target, uint64_t size, GError **error)
-{
-  uint64_t have = 0;
-
-  if (!target->force)
-    return varve_throw (error, VARVE_ERROR_REFUSED,
-                        "The target '%s' is a block device, whose content would be lost. Use "
-                        "--force (force='yes' in a document) if that is meant.",
-                        target->path);
-  if (!g_str_equal (target->format, "raw"))
-    return varve_throw (error, VARVE_ERROR_REFUSED,
-                        "A %s image cannot be restored onto the block device '%s': use format "
-                        "'raw'.",
-                        target->format, target->path);
-  if (!device_size (target->path, &have, error))
-    return false;
-  if (have < size)
-    return varve_throw (error, VARVE_ERROR_REFUSED,
-                        "The block device '%s' has %" G_GUINT64_FORMAT
-                        " bytes, and disk '%s' needs %" G_GUINT64_FORMAT ".",
-                        target->path, have, target->disk, size);
-  return varve_image_check_unused (target->path, error);
+  if (!target->force && !target->over)
+    return varve_throw (
+        error, VARVE_ERROR_REFUSED,
+        "The target '%s' is %s, whose content would be lost. Use --force (force='yes' "
+        "in a document), or --over to write only what differs, if that is meant.",
+        target->path, what);
+  return g_str_equal (target->format, "raw") ||
+         varve_throw (error, VARVE_ERROR_REFUSED,
+                      "A %s image cannot be restored onto '%s', which is %s: use format 'raw'.",
+                      target->format, target->path, what);
 }
 
 static bool
 check_file (const VarveRestoreTarget *target, GError **error)
 {
-  if (!target->force)
+  if (!target->force && !target->over)
     return varve_throw (error, VARVE_ERROR_REFUSED,
                         "The target '%s' exists already. Name another, or use --force (force='yes' "
-                        "in a document) to replace it.",
+                        "in a document) to replace it, or --over to write what differs into it.",
                         target->path);
   return varve_image_check_unused (target->path, error);
+}
+
+static bool
+check_kind (const VarveRestoreTarget *target, VarveTargetKind kind, uint64_t size,
+            GCancellable *cancellable, GError **error)
+{
+  switch (kind) {
+  case VARVE_TARGET_ABSENT:
+    return true;
+  case VARVE_TARGET_FILE:
+    return check_file (target, error) &&
+           (!target->over || varve_restore_check_size (target, kind, size, cancellable, error));
+  case VARVE_TARGET_DEVICE:
+    return check_in_place (target, "a block device", error) &&
+           varve_restore_check_size (target, kind, size, cancellable, error) &&
+           varve_image_check_unused (target->path, error);
+  case VARVE_TARGET_NBD:
+    return check_in_place (target, "an NBD export", error) &&
+           varve_restore_check_size (target, kind, size, cancellable, error);
+  }
+  g_return_val_if_reached (false);
 }
 
 bool
@@ -121,40 +122,29 @@ bool
 varve_restore_check (VarveStoreImpl *store, const VarveRestoreTarget *target, uint64_t size,
                      GCancellable *cancellable, GError **error)
 {
-  TargetKind kind;
+  VarveTargetKind kind;
 
-  if (store->ops->contains (store, target->path))
+  if (!target_kind (target->path, &kind, error))
+    return false;
+  if (kind != VARVE_TARGET_NBD && store->ops->contains (store, target->path))
     return varve_throw (error, VARVE_ERROR_REFUSED,
                         "The target '%s' lies inside the store '%s'. Restore to another place.",
                         target->path, store->uri);
-  if (!target_kind (target->path, &kind, error))
-    return false;
-  if (kind == TARGET_DEVICE)
-    return check_device (target, size, error);
-  return kind == TARGET_ABSENT || check_file (target, error);
-}
-
-static BlockSink *
-open_sink (const VarveRestoreTarget *target, TargetKind kind, const char *path, uint64_t size,
-           GError **error)
-{
-  BlockQcow2Options qcow2 = { .size = size, .replace = true };
-
-  if (kind == TARGET_DEVICE)
-    return block_file_sink_open (path, size, BLOCK_FILE_OVERWRITE, error);
-  if (g_str_equal (target->format, "qcow2"))
-    return block_qcow2_sink_create (path, &qcow2, error);
-  return block_file_sink_open (path, size, BLOCK_FILE_REPLACE, error);
+  return check_kind (target, kind, size, cancellable, error);
 }
 
 static bool
-copy (VarveStoreRead *read, BlockSink *sink, BlockTickFunc tick, gpointer tick_data,
+copy (VarveStoreRead *read, VarveRestoreEnds *ends, BlockTickFunc tick, gpointer tick_data,
       BlockCopyStats *out_stats, GCancellable *cancellable, GError **error)
 {
-  BlockCopy engine = { .source = read->source, .sink = sink, .tick = tick, .tick_data = tick_data };
+  BlockCopy engine = { .source = read->source,
+                       .sink = ends->sink,
+                       .base = ends->base,
+                       .tick = tick,
+                       .tick_data = tick_data };
 
   return block_copy (&engine, out_stats, cancellable, error) &&
-         varve_failpoint ("restore-copied", error) && block_sink_flush (sink, error);
+         varve_failpoint ("restore-copied", error) && block_sink_flush (ends->sink, error);
 }
 
 static bool
@@ -174,16 +164,17 @@ publish (const VarveRestoreTarget *target, const char *partial, GError **error)
 
 static bool
 restore_to (VarveStoreImpl *store, const VarveManifest *manifest, const VarveRestoreTarget *target,
-            TargetKind kind, const char *path, BlockTickFunc tick, gpointer tick_data,
+            VarveTargetKind kind, const char *path, BlockTickFunc tick, gpointer tick_data,
             BlockCopyStats *out_stats, GCancellable *cancellable, GError **error)
 {
   g_autoptr (VarveStoreRead) read = NULL;
-  g_autoptr (BlockSink) sink = NULL;
+  g_auto (VarveRestoreEnds) ends = { NULL };
 
-  if (!store->ops->read (store, manifest, target->disk, &read, cancellable, error))
-    return false;
-  sink = open_sink (target, kind, path, read->source->size, error);
-  return sink != NULL && copy (read, sink, tick, tick_data, out_stats, cancellable, error);
+  return store->ops->read (store, manifest, target->disk, &read, cancellable, error) &&
+         varve_restore_ends_open (target, kind, path, read->source->size, &ends, cancellable,
+                                  error) &&
+         copy (read, &ends, tick, tick_data, out_stats, cancellable, error) &&
+         varve_restore_ends_close (&ends, error);
 }
 
 bool
@@ -192,11 +183,12 @@ varve_restore_disk (VarveStoreImpl *store, const VarveManifest *manifest,
                     BlockCopyStats *out_stats, GCancellable *cancellable, GError **error)
 {
   g_autofree char *partial = g_strconcat (target->path, ".varve-partial", NULL);
-  TargetKind kind;
+  VarveTargetKind kind;
 
   if (!target_kind (target->path, &kind, error))
     return false;
-  if (kind == TARGET_DEVICE)
+  if (kind == VARVE_TARGET_DEVICE || kind == VARVE_TARGET_NBD ||
+      (kind == VARVE_TARGET_FILE && target->over))
     return restore_to (store, manifest, target, kind, target->path, tick, tick_data, out_stats,
                        cancellable, error);
   if (restore_to (store, manifest, target, kind, partial, tick, tick_data, out_stats, cancellable,

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Copyright the varve authors */
 
-/* A disk of a backup put into a file or onto a block device.
+/* A disk of a backup put into a file, onto a block device, or to an NBD export.
  *
  * A file appears under its name when it is complete and durable, and not before; what was there
- * stays until then. A device is written in place: that cannot be undone, so it wants to be forced,
- * and is opened exclusively.
+ * stays until then. A device or an export is written in place: that cannot be undone, so it wants to be
+ * forced, and a device is opened exclusively. Over something means in place as well, for files too: it is
+ * read, and only what differs is written.
  */
 #pragma once
 
@@ -13,13 +14,15 @@
 
 typedef struct {
   const char *disk;   /* name in the backup */
-  const char *path;   /* absolute */
+  const char *path;   /* absolute, or the URI of an NBD export */
   const char *format; /* "raw" or "qcow2" */
-  bool force;         /* an existing file or device may be overwritten */
+  bool force;         /* what exists may be overwritten */
+  bool over;          /* what exists is compared, and what differs is written */
 } VarveRestoreTarget;
 
 /* Whether this target can be written, before anything is: not inside the store, not in use, not
- * there already without force; a device only raw, and large enough for @size bytes. */
+ * there already without force or over; a device or export only raw, and large enough for @size bytes; a file
+ * that is written over of that size. */
 bool varve_restore_check (VarveStoreImpl *store, const VarveRestoreTarget *target, uint64_t size,
                           GCancellable *cancellable, GError **error);
 

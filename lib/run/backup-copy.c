@@ -30,7 +30,7 @@ tick (uint64_t done, uint64_t total, gpointer data, GError **error)
   VarveEvent event = {
     .type = VARVE_EVENT_PROGRESS,
     .action = "backup",
-    .domain = turn->run->domain->name,
+    .domain = turn->run->look.domain->name,
     .disk = turn->disk,
     .backup = turn->run->manifest->id,
     .done = done,
@@ -152,8 +152,8 @@ copy (VarveBackupRun *run, BlockSource *source, BlockSource *base, const VarvePl
     .speed = varve_run_speed (run->context, run->def->speed),
   };
 
-  if (!run->store->ops->add_disk (run->write, disk, plan->base, &engine.sink, &engine.sum,
-                                  &engine.sum_data, cancellable, error) ||
+  if (!run->look.store->ops->add_disk (run->write, disk, plan->base, &engine.sink, &engine.sum,
+                                       &engine.sum_data, cancellable, error) ||
       !varve_failpoint ("copy-disk", error) || !block_copy (&engine, &stats, cancellable, error))
     return false;
   disk->read = stats.read;
@@ -172,8 +172,8 @@ varve_backup_copy_disk (VarveBackupRun *run, const VarvePlanDisk *plan, VarveMan
 
   if (source == NULL || !check_size (source, plan, error))
     return false;
-  if (plan->base != NULL &&
-      !run->store->ops->read (run->store, plan->base, disk->name, &base, cancellable, error))
+  if (plan->base != NULL && !run->look.store->ops->read (run->look.store, plan->base, disk->name,
+                                                         &base, cancellable, error))
     return varve_prefix (error, "The base, backup %s, could not be read", plan->base->id);
   if (incremental && !sample (run, &source, base->source, plan, disk, cancellable, error))
     return false;

@@ -18,7 +18,7 @@ make_probe (const VarveBackupRun *run, const char *session, bool push)
   VarveStart *start = varve_start_new (session);
 
   start->push = push;
-  start->fleece = push && run->def->fleece && run->state != VARVE_DOMAIN_OFF;
+  start->fleece = push && run->def->fleece && run->look.state != VARVE_DOMAIN_OFF;
   start->policy.pause = run->def->pause_never ? VARVE_PAUSE_NEVER : VARVE_PAUSE_BRIEF;
   start->policy.write_timeout = run->def->write_timeout;
   for (guint i = 0; i < run->plans->len; i++) {
@@ -41,7 +41,7 @@ probe (const VarveBackupRun *run, const char *session, bool push, char **out_why
 
   if (!push || start->fleece)
     varve_scratch_plan (start, directory);
-  if (!varve_domain_check (run->domain, start, &report, cancellable, error))
+  if (!varve_domain_check (run->look.domain, start, &report, cancellable, error))
     return false;
   g_ptr_array_add (report->refusals, NULL);
   *out_why = report->refusals->len > 1 ? g_strjoinv (" ", (char **)report->refusals->pdata) : NULL;
@@ -55,7 +55,7 @@ varve_backup_choose_mode (VarveBackupRun *run, const char *session, GCancellable
   g_autofree char *why_no_pull = NULL;
   g_autofree char *why_no_push = NULL;
 
-  if (!g_str_equal (run->def->mode, "auto") || !run->domain->local)
+  if (!g_str_equal (run->def->mode, "auto") || !run->look.domain->local)
     return true;
   if (!probe (run, session, false, &why_no_pull, cancellable, error))
     return false;

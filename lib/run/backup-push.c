@@ -11,13 +11,13 @@
 #include "util/failpoint.h"
 
 #define WAIT_FIRST_US (5 * 1000)
-#define WAIT_MAX_US   (200 * 1000)
+#define WAIT_MAX_US   (50 * 1000)
 #define POINT_US      (1 * G_USEC_PER_SEC)
 
 bool
 varve_backup_push_prepare (VarveBackupRun *run, GCancellable *cancellable, GError **error)
 {
-  const VarveStoreOps *ops = run->store->ops;
+  const VarveStoreOps *ops = run->look.store->ops;
 
   for (guint i = 0; i < run->manifest->disks->len; i++) {
     VarveManifestDisk *disk = g_ptr_array_index (run->manifest->disks, i);
@@ -42,7 +42,7 @@ tell_progress (VarveBackupRun *run, const GArray *progress)
     VarveEvent event = {
       .type = VARVE_EVENT_PROGRESS,
       .action = "backup",
-      .domain = run->domain->name,
+      .domain = run->look.domain->name,
       .disk = disk->name,
       .backup = run->manifest->id,
       .done = at->done,

@@ -26,14 +26,7 @@ backup_run_clear (VarveBackupRun *run)
   g_clear_pointer (&run->start, varve_start_free);
   g_clear_pointer (&run->plans, g_ptr_array_unref);
   g_clear_pointer (&run->why_push, g_free);
-  g_clear_pointer (&run->manifests, g_ptr_array_unref);
-  g_clear_pointer (&run->problems, g_ptr_array_unref);
-  g_clear_pointer (&run->bitmaps, g_ptr_array_unref);
-  g_clear_pointer (&run->disks, g_ptr_array_unref);
-  g_clear_pointer (&run->owner, g_free);
-  g_clear_pointer (&run->lock, varve_lock_free);
-  g_clear_pointer (&run->domain, varve_domain_free);
-  g_clear_pointer (&run->store, varve_store_impl_free);
+  varve_look_clear (&run->look);
 }
 
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (VarveBackupRun, backup_run_clear)
@@ -42,92 +35,30 @@ static void
 emit (VarveBackupRun *run, VarveEvent event)
 {
   event.action = "backup";
-  event.domain = run->domain ? run->domain->name : run->def->domain;
+  event.domain = run->look.domain ? run->look.domain->name : run->def->domain;
   if (run->manifest)
     event.backup = run->manifest->id;
   varve_event_emit (run->context->events, &event);
 }
 
-/* --- look ------------------------------------------------------------------------------------- */
-
-static bool
-list_store (VarveBackupRun *run, GCancellable *cancellable, GError **error)
-{
-  run->problems = g_ptr_array_new_with_free_func (g_free);
-  if (!run->store->ops->list (run->store, &run->manifests, run->problems, cancellable, error))
-    return false;
-  for (guint i = 0; i < run->problems->len; i++)
-    emit (run, (VarveEvent){ .type = VARVE_EVENT_WARNING,
-                             .text = g_ptr_array_index (run->problems, i) });
-  return true;
-}
-
-static bool
-look (VarveBackupRun *run, const char *session, GCancellable *cancellable, GError **error)
-{
-  const VarveBackupDef *def = run->def;
-  g_autofree char *holder = g_strdup_printf ("backup %s, pid %d", session, (int)getpid ());
-
-  /* The domain first: a store is not made for one that is not there. */
-  run->domain = varve_run_open_source (run->context, def, cancellable, error);
-  if (run->domain == NULL)
-    return false;
-  run->store = varve_store_impl_open (def->store, true, error);
-  if (run->store == NULL)
-    return false;
-  run->owner =
-      varve_checkpoint_owner (def->owner ? def->owner : run->context->job, run->store->uuid);
-  run->lock = varve_run_lock_domain (run->context->state, run->domain->name, run->domain->uuid,
-                                     holder, def->wait, cancellable, error);
-  return run->lock &&
-         varve_run_recover_domain (run->context->state, run->domain, run->context->events,
-                                   cancellable, error) &&
-         varve_domain_state (run->domain, &run->state, cancellable, error) &&
-         varve_domain_inventory (run->domain, &run->disks, cancellable, error) &&
-         varve_domain_bitmaps (run->domain, &run->bitmaps, cancellable, error) &&
-         list_store (run, cancellable, error) &&
-         varve_run_find_bitmaps (run->domain, run->manifests, run->def->keep, run->bitmaps,
-                                 cancellable, error);
-}
-
 /* --- plan ------------------------------------------------------------------------------------- */
-
-static char *
-check_base (const VarveManifest *manifest, const char *disk, gpointer data)
-{
-  VarveStoreImpl *store = data;
-  g_autoptr (GError) error = NULL;
-  size_t length;
-
-  if (store->ops->check_base (store, manifest, disk, NULL, &error))
-    return NULL;
-  length = strlen (error->message);
-  return g_strndup (error->message, g_str_has_suffix (error->message, ".") ? length - 1 : length);
-}
 
 static bool
 plan_disks (VarveBackupRun *run, GError **error)
 {
   g_autoptr (GPtrArray) include = g_ptr_array_new ();
   g_autoptr (GPtrArray) exclude = g_ptr_array_new ();
-  VarvePlanInput input = {
-    .uuid = run->domain->uuid,
-    .owner = run->owner,
+  VarveLookPlan wanted = {
     .incremental = run->def->incremental,
-    .disks = run->disks,
-    .bitmaps = run->bitmaps,
-    .manifests = run->manifests,
     .include = include,
     .exclude = exclude,
     .max_chain = run->def->max_chain,
     .push = run->push,
-    .check_base = check_base,
-    .check_data = run->store,
   };
 
   varve_run_source_disks (run->def, include, exclude);
   g_clear_pointer (&run->plans, g_ptr_array_unref);
-  run->plans = varve_plan (&input, error);
+  run->plans = varve_look_plan (&run->look, &wanted, error);
   return run->plans != NULL;
 }
 
@@ -178,7 +109,7 @@ fill_start (VarveBackupRun *run)
     disk->checkpoint = plan->checkpoint;
   }
   if (checkpoint)
-    run->start->checkpoint = varve_checkpoint_name_new (run->owner, run->manifest->id);
+    run->start->checkpoint = varve_checkpoint_name_new (run->look.owner, run->manifest->id);
   run->manifest->checkpoint = g_strdup (run->start->checkpoint);
 }
 
@@ -195,7 +126,7 @@ check_start (VarveBackupRun *run, GCancellable *cancellable, GError **error)
 {
   g_autoptr (VarveStartReport) report = NULL;
 
-  if (!varve_run_source_check (run->context, run->def, run->domain, run->start, &report,
+  if (!varve_run_source_check (run->context, run->def, run->look.domain, run->start, &report,
                                cancellable, error))
     return false;
   run->manifest->strategy = g_strdup (report->strategy);
@@ -213,26 +144,27 @@ add_domain_xml (VarveBackupRun *run, GCancellable *cancellable, GError **error)
   g_autoptr (GBytes) nvram = NULL;
   VarveManifest *manifest = run->manifest;
 
-  if (!varve_domain_xml (run->domain, &xml, &nvram, &manifest->why_not_xml, cancellable, error))
+  if (!varve_domain_xml (run->look.domain, &xml, &nvram, &manifest->why_not_xml, cancellable,
+                         error))
     return false;
   manifest->has_domain_xml = xml != NULL;
   manifest->has_nvram = nvram != NULL;
   if (xml != NULL) {
     g_autoptr (GBytes) bytes = g_bytes_new (xml, strlen (xml));
 
-    if (!run->store->ops->add_file (run->write, "domain.xml", bytes, error))
+    if (!run->look.store->ops->add_file (run->write, "domain.xml", bytes, error))
       return false;
   }
-  return nvram == NULL || run->store->ops->add_file (run->write, "nvram", nvram, error);
+  return nvram == NULL || run->look.store->ops->add_file (run->write, "nvram", nvram, error);
 }
 
 /* Of all that the store has; NULL when it is empty. */
 static const char *
 newest_id (VarveBackupRun *run)
 {
-  guint n = run->manifests->len;
+  guint n = run->look.manifests->len;
 
-  return n ? ((const VarveManifest *)g_ptr_array_index (run->manifests, n - 1))->id : NULL;
+  return n ? ((const VarveManifest *)g_ptr_array_index (run->look.manifests, n - 1))->id : NULL;
 }
 
 static void
@@ -256,22 +188,22 @@ prepare (VarveBackupRun *run, const char *session, GCancellable *cancellable, GE
   run->manifest = manifest;
   if (varve_backup_id_time (last) > g_get_real_time () / G_USEC_PER_SEC)
     note_clock (run, last);
-  manifest->domain = g_strdup (run->domain->name);
-  manifest->uuid = g_strdup (run->domain->uuid);
-  manifest->uri = g_strdup (run->domain->uri);
-  manifest->owner = g_strdup (run->owner);
+  manifest->domain = g_strdup (run->look.domain->name);
+  manifest->uuid = g_strdup (run->look.domain->uuid);
+  manifest->uri = g_strdup (run->look.domain->uri);
+  manifest->owner = g_strdup (run->look.owner);
   run->start = varve_run_source_start (run->context, run->def, session);
   run->start->push = run->push;
   run->start->speed = varve_run_speed (run->context, run->def->speed);
   /* What is off nobody writes to. */
-  run->start->fleece = run->push && run->def->fleece && run->state != VARVE_DOMAIN_OFF;
+  run->start->fleece = run->push && run->def->fleece && run->look.state != VARVE_DOMAIN_OFF;
   run->start->compress = run->def->compress;
   run->start->workers = run->def->workers;
   run->start->chunk = (uint64_t)run->def->chunk * 1024;
   fill_start (run);
   return check_start (run, cancellable, error) &&
-         run->store->ops->begin (run->store, manifest->domain, manifest->uuid, id, &run->write,
-                                 cancellable, error) &&
+         run->look.store->ops->begin (run->look.store, manifest->domain, manifest->uuid, id,
+                                      &run->write, cancellable, error) &&
          add_domain_xml (run, cancellable, error) &&
          (!run->start->push || varve_backup_push_prepare (run, cancellable, error));
 }
@@ -281,11 +213,11 @@ prepare (VarveBackupRun *run, const char *session, GCancellable *cancellable, GE
 static VarveRecord *
 make_record (VarveBackupRun *run)
 {
-  VarveRecord *record = varve_run_source_record (run->def, run->domain, run->start);
+  VarveRecord *record = varve_run_source_record (run->def, run->look.domain, run->start);
 
-  record->owner = g_strdup (run->owner);
+  record->owner = g_strdup (run->look.owner);
   record->backup = g_strdup (run->manifest->id);
-  record->store = g_strdup (run->store->uri);
+  record->store = g_strdup (run->look.store->uri);
   record->strategy = g_strdup (run->manifest->strategy);
   record->started = varve_backup_id_time (run->manifest->id);
   return record;
@@ -296,22 +228,22 @@ begin_session (VarveBackupRun *run, GCancellable *cancellable, GError **error)
 {
   g_autoptr (GPtrArray) weaker = g_ptr_array_new_with_free_func (g_free);
   /* A domain that is off has nothing to freeze, and is consistent as it is. */
-  VarveQuiesce quiesce = { run->def->quiesce && run->state != VARVE_DOMAIN_OFF,
+  VarveQuiesce quiesce = { run->def->quiesce && run->look.state != VARVE_DOMAIN_OFF,
                            run->def->quiesce_required, run->def->quiesce_timeout };
   VarveManifest *manifest = run->manifest;
   bool frozen = false;
 
   manifest->started = g_get_real_time () / G_USEC_PER_SEC;
   run->session =
-      varve_session_begin (run->context->state, run->domain, run->start, make_record (run),
+      varve_session_begin (run->context->state, run->look.domain, run->start, make_record (run),
                            &quiesce, &manifest->pause_us, &frozen, weaker, cancellable, error);
   if (run->session == NULL)
     return false;
   for (guint i = 0; i < weaker->len; i++)
     tell (run, VARVE_EVENT_WARNING, g_ptr_array_index (weaker, i));
-  manifest->consistency = g_strdup (run->state == VARVE_DOMAIN_OFF ? "off"
-                                    : frozen                       ? "file-systems"
-                                                                   : "crash");
+  manifest->consistency = g_strdup (run->look.state == VARVE_DOMAIN_OFF ? "off"
+                                    : frozen                            ? "file-systems"
+                                                                        : "crash");
   emit (run, (VarveEvent){ .type = VARVE_EVENT_SNAPSHOT_STARTED,
                            .text = manifest->strategy,
                            .pause_us = manifest->pause_us });
@@ -353,9 +285,9 @@ copy_disks (VarveBackupRun *run, GCancellable *cancellable, GError **error)
     if (!varve_backup_copy_disk (run, varve_backup_plan_of (run, disk->name), disk, cancellable,
                                  error)) {
       varve_session_explain (run->session, error);
-      if (run->domain->local)
+      if (run->look.domain->local)
         varve_scratch_explain (run->start, error);
-      return varve_prefix (error, "Disk '%s' of domain '%s'", disk->name, run->domain->name);
+      return varve_prefix (error, "Disk '%s' of domain '%s'", disk->name, run->look.domain->name);
     }
     tell_disk_done (run, disk);
   }
@@ -379,7 +311,7 @@ static bool
 finish_disk (VarveBackupRun *run, VarveManifestDisk *disk, GCancellable *cancellable,
              GError **error)
 {
-  const VarveStoreOps *ops = run->store->ops;
+  const VarveStoreOps *ops = run->look.store->ops;
 
   if (!run->start->push)
     return ops->finish_disk (run->write, disk, cancellable, error);
@@ -395,7 +327,7 @@ finish_disk (VarveBackupRun *run, VarveManifestDisk *disk, GCancellable *cancell
 static bool
 commit (VarveBackupRun *run, GCancellable *cancellable, GError **error)
 {
-  const VarveStoreOps *ops = run->store->ops;
+  const VarveStoreOps *ops = run->look.store->ops;
   VarveManifest *manifest = run->manifest;
 
   for (guint i = 0; i < manifest->disks->len; i++) {
@@ -432,10 +364,15 @@ varve_run_backup (const VarveRunContext *context, const VarveBackupDef *def,
 {
   g_auto (VarveBackupRun) run = { .context = context, .def = def };
   g_autofree char *session = varve_random_hex (8);
+  g_autofree char *holder = g_strdup_printf ("backup %s, pid %d", session, (int)getpid ());
+  VarveLookOptions options = {
+    .action = "backup", .holder = holder, .create = true, .recover = true
+  };
 
   run.sources = g_ptr_array_new_with_free_func ((GDestroyNotify)block_source_free);
   emit (&run, (VarveEvent){ .type = VARVE_EVENT_RUN_STARTED, .text = def->store });
-  if (!look (&run, session, cancellable, error) || !make_plan (&run, session, cancellable, error) ||
+  if (!varve_look (context, def, &options, &run.look, cancellable, error) ||
+      !make_plan (&run, session, cancellable, error) ||
       !varve_backup_remove_stale (&run, cancellable, error) ||
       !prepare (&run, session, cancellable, error) || !begin_session (&run, cancellable, error) ||
       !(run.start->push ? varve_backup_push_wait (&run, cancellable, error)

@@ -14,7 +14,7 @@
 #pragma once
 
 #include "plan/plan.h"
-#include "run/context.h"
+#include "run/look.h"
 #include "session/session.h"
 #include "store/store.h"
 
@@ -22,16 +22,7 @@ typedef struct {
   const VarveRunContext *context;
   const VarveBackupDef *def;
 
-  /* look */
-  VarveStoreImpl *store;
-  VarveDomain *domain;
-  VarveLock *lock;
-  char *owner;
-  VarveDomainState state;
-  GPtrArray *disks;     /* of VarveDisk */
-  GPtrArray *bitmaps;   /* of VarveBitmap */
-  GPtrArray *problems;  /* of char*: what of the store cannot be read */
-  GPtrArray *manifests; /* of VarveManifest */
+  VarveLook look;
 
   /* plan, prepare */
   bool push;        /* QEMU writes the layers */

@@ -57,6 +57,7 @@ add_file (VarveCheckSession *session, const char *path)
 static void
 fill (VarveCheckSession *session, const VarveRecord *record)
 {
+  session->reverting = record->phase == VARVE_PHASE_REVERTING;
   session->owner = g_strdup (record->owner);
   session->backup = g_strdup (record->backup);
   session->checkpoint = g_strdup (record->checkpoint);

@@ -31,6 +31,8 @@ bool varve_run_backup (const VarveRunContext *context, const VarveBackupDef *def
 bool varve_run_restore (const VarveRunContext *context, const VarveRestoreDef *def,
                         GCancellable *cancellable, GError **error);
 
+bool varve_run_revert (const VarveRunContext *context, const VarveRevertDef *def,
+                       GCancellable *cancellable, GError **error);
 bool varve_run_export (const VarveRunContext *context, const VarveExportDef *def,
                        GCancellable *cancellable, GError **error);
 /* The monitor of a bare QEMU serves one client: whoever has it makes the domain busy, and is waited

@@ -107,24 +107,25 @@ forget_bitmaps (GPtrArray *bitmaps, const char *name)
 bool
 varve_backup_remove_stale (VarveBackupRun *run, GCancellable *cancellable, GError **error)
 {
-  g_autoptr (GPtrArray) names =
-      varve_checkpoint_stale (run->bitmaps, run->owner, is_committed, run->manifests);
+  g_autoptr (GPtrArray) names = varve_checkpoint_stale (run->look.bitmaps, run->look.owner,
+                                                        is_committed, run->look.manifests);
 
   /* The backup that a checkpoint belongs to may be one of those that cannot be read now. */
-  if (run->problems->len > 0)
+  if (run->look.problems->len > 0)
     return true;
   for (guint i = 0; i < names->len; i++) {
     const char *name = g_ptr_array_index (names, i);
     g_autofree char *text =
         g_strdup_printf ("removed checkpoint '%s', which nothing can use", name);
-    VarveEvent event = {
-      .type = VARVE_EVENT_RECOVERED, .action = "backup", .domain = run->domain->name, .text = text
-    };
+    VarveEvent event = { .type = VARVE_EVENT_RECOVERED,
+                         .action = "backup",
+                         .domain = run->look.domain->name,
+                         .text = text };
 
-    if (!varve_domain_checkpoint_remove (run->domain, name, cancellable, error))
+    if (!varve_domain_checkpoint_remove (run->look.domain, name, cancellable, error))
       return varve_prefix (
           error, "The checkpoint '%s', which nothing can use, could not be removed", name);
-    forget_bitmaps (run->bitmaps, name);
+    forget_bitmaps (run->look.bitmaps, name);
     varve_event_emit (run->context->events, &event);
   }
   return true;
@@ -136,12 +137,13 @@ bool
 varve_backup_retire (VarveBackupRun *run, GError **error)
 {
   unsigned keep = run->start->checkpoint ? run->def->keep - 1 : run->def->keep;
-  g_autoptr (GPtrArray) names =
-      varve_checkpoint_retire (run->bitmaps, run->owner, keep, is_committed, run->manifests);
+  g_autoptr (GPtrArray) names = varve_checkpoint_retire (run->look.bitmaps, run->look.owner, keep,
+                                                         is_committed, run->look.manifests);
 
   for (guint i = 0; i < names->len; i++) {
     if (!varve_failpoint ("run-retire", error) ||
-        !varve_domain_checkpoint_remove (run->domain, g_ptr_array_index (names, i), NULL, error))
+        !varve_domain_checkpoint_remove (run->look.domain, g_ptr_array_index (names, i), NULL,
+                                         error))
       return false;
   }
   return true;

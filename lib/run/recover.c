@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "run/export-host.h"
+#include "run/revert-write.h"
 #include "run/varve-run.h"
 #include "store/store.h"
 #include "util/error.h"
@@ -24,13 +25,25 @@ varve_recover_warn (const VarveEventSink *events, const char *text)
   varve_event_emit (events, &event);
 }
 
-static void
-tell (const VarveEventSink *events, VarveEventType type, const VarveRecord *record,
-      const char *what)
+/* "ended session X of backup Y"; a revert is finished, not ended. (transfer full) */
+static char *
+what_is_done (const VarveRecord *record, bool dry_run, bool domain_gone)
 {
-  g_autofree char *text = g_strdup_printf ("%s session %s of backup %s", what, record->id,
-                                           record->backup ? record->backup : "none");
-  VarveEvent event = { .type = type,
+  if (record->phase != VARVE_PHASE_REVERTING)
+    return g_strdup_printf ("%s session %s of backup %s", dry_run ? "would end" : "ended",
+                            record->id, record->backup ? record->backup : "none");
+  if (domain_gone)
+    return g_strdup_printf ("forgot the revert to backup %s, as the domain is gone",
+                            record->backup);
+  return g_strdup_printf ("%s the revert to backup %s, which was cut off",
+                          dry_run ? "would finish" : "finished", record->backup);
+}
+
+static void
+tell (const VarveEventSink *events, const VarveRecord *record, bool dry_run, bool domain_gone)
+{
+  g_autofree char *text = what_is_done (record, dry_run, domain_gone);
+  VarveEvent event = { .type = dry_run ? VARVE_EVENT_NOTE : VARVE_EVENT_RECOVERED,
                        .action = "recover",
                        .domain = record->domain,
                        .backup = record->backup,
@@ -65,13 +78,16 @@ bool
 varve_recover_record (const VarveStateDir *state, VarveDomain *domain, const VarveRecord *record,
                       const VarveEventSink *events, GCancellable *cancellable, GError **error)
 {
-  if (!varve_session_recover (state, domain, record, is_committed, NULL, cancellable, error))
+  if (record->phase == VARVE_PHASE_REVERTING) {
+    if (!varve_revert_resume (state, domain, record->id, events, cancellable, error))
+      return false;
+  } else if (!varve_session_recover (state, domain, record, is_committed, NULL, cancellable, error))
     return false;
   /* A host that could not end its session, and lives, is still asked how it was, and leaves nothing itself. */
   if (!varve_export_is_hosted (state, record->id) &&
       !varve_export_forget (state, record->id, error))
     return false;
-  tell (events, VARVE_EVENT_RECOVERED, record, "ended");
+  tell (events, record, false, domain == NULL);
   return true;
 }
 
@@ -196,7 +212,7 @@ visit (const VarveStateDir *state, const char *id, bool dry_run, const VarveEven
     return true;
   record = varve_record_load (state, id, &error);
   if (record != NULL && dry_run) {
-    tell (events, VARVE_EVENT_NOTE, record, "would end");
+    tell (events, record, true, false);
     return true;
   }
   if (record != NULL && recover_one (state, record, events, cancellable, &error))

@@ -163,7 +163,7 @@ varve_run_restore (const VarveRunContext *context, const VarveRestoreDef *def,
   for (unsigned pass = 0; pass < 2; pass++) {
     for (guint i = 0; i < targets->len; i++) {
       const VarveRestoreDisk *disk = g_ptr_array_index (targets, i);
-      VarveRestoreTarget target = { disk->name, disk->path, disk->format, def->force };
+      VarveRestoreTarget target = { disk->name, disk->path, disk->format, def->force, def->over };
 
       if (pass == 0 && !check_distinct (targets, i, error))
         return false;

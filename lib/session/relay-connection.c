@@ -451,12 +451,13 @@ varve_relay_connection_send (VarveRelayConnection *connection)
   if (connection->server >= 0 && buffer_waiting (&connection->answers) < ANSWERS_SIZE &&
       !give (connection->server, &connection->requests))
     lose_server (connection);
-  if (connection->server >= 0)
-    tell_server_of_end (connection);
   if (connection->reader >= 0 &&
       !(connection->tls ? give_tls (connection->tls, &connection->answers)
                         : give (connection->reader, &connection->answers)))
     lose_reader (connection);
+  /* At once: a server that has nothing more to say would not wake anybody. */
+  if (connection->server >= 0)
+    tell_server_of_end (connection);
   if (connection->answers.start != start || buffer_is_empty (&connection->answers))
     connection->taken = g_get_monotonic_time ();
   else if (is_stuck (connection)) {

@@ -45,6 +45,15 @@ varve_session_is_live (const VarveStateDir *dir, const char *id)
   return varve_lock_is_held (dir, name, NULL);
 }
 
+VarveLock *
+varve_session_lock (const VarveStateDir *dir, const char *id, const char *holder, GError **error)
+{
+  g_autofree char *name = lock_name (id);
+  g_autofree char *what = g_strdup_printf ("session %s", id);
+
+  return varve_lock_take (dir, name, what, holder, 0, NULL, error);
+}
+
 static void
 session_free (VarveSession *session)
 {
@@ -186,8 +195,6 @@ varve_session_begin (const VarveStateDir *dir, VarveDomain *domain, const VarveS
                      GError **error)
 {
   VarveSession *session = g_new0 (VarveSession, 1);
-  g_autofree char *name = lock_name (record->id);
-  g_autofree char *what = g_strdup_printf ("session %s", record->id);
   g_autofree char *holder = g_strdup_printf ("backup %s, pid %d", record->backup, (int)getpid ());
   VarveDomainState state;
 
@@ -199,7 +206,7 @@ varve_session_begin (const VarveStateDir *dir, VarveDomain *domain, const VarveS
     return NULL;
   }
   fill_record (record, start, state);
-  session->lock = varve_lock_take (dir, name, what, holder, 0, cancellable, error);
+  session->lock = varve_session_lock (dir, record->id, holder, error);
   if (session->lock == NULL || !varve_record_save (record, dir, error)) {
     session_free (session);
     return NULL;

@@ -97,6 +97,9 @@ bool varve_session_recover (const VarveStateDir *dir, VarveDomain *domain,
                             const VarveRecord *record, VarveRecordCommittedFunc committed,
                             gpointer data, GCancellable *cancellable, GError **error);
 
+/* The lock by which a session is known to be live. @holder: who has it, in words. */
+VarveLock *varve_session_lock (const VarveStateDir *dir, const char *id, const char *holder,
+                               GError **error);
 /* Whether a live process holds the session. */
 bool varve_session_is_live (const VarveStateDir *dir, const char *id);
 

@@ -107,7 +107,7 @@ static const Field image_fields[] = {
 static const Flag no_flags[] = { { NULL } };
 
 /* In the order of VarvePhase. */
-static const char *const phases[] = { "starting", "started" };
+static const char *const phases[] = { "starting", "started", "reverting" };
 
 static bool
 has_control_character (const char *value)

@@ -19,6 +19,7 @@
 typedef enum {
   VARVE_PHASE_STARTING, /* the start may have been made in part, the guest may stand still for it */
   VARVE_PHASE_STARTED,
+  VARVE_PHASE_REVERTING, /* no snapshot: its disks are being written, to be as at `backup` */
 } VarvePhase;
 
 typedef struct {

@@ -34,8 +34,15 @@ typedef struct {
   bool (*check_base) (VarveStoreImpl *, const VarveManifest *, const char *disk, GCancellable *,
                       GError **);
 
+  /* Any range of one disk of one backup, and where it has data, at random. */
   bool (*read) (VarveStoreImpl *, const VarveManifest *, const char *disk, VarveStoreRead **out,
                 GCancellable *, GError **);
+  /* The same, with another map: clean is where @from, an older or a younger backup of the domain, is
+   * known to have the same bytes; told by the store's own books, without reading data. The rest may
+   * differ, and what lies behind the end of a smaller @from does. *@out NULL: the books do not tell;
+   * then both are to be read. */
+  bool (*difference) (VarveStoreImpl *, const VarveManifest *from, const VarveManifest *to,
+                      const char *disk, VarveStoreRead **out, GCancellable *, GError **);
 
   /* --- writing: a transaction of its own; nothing is visible before commit ------------------- */
   bool (*begin) (VarveStoreImpl *, const char *domain, const char *uuid, const char *backup,

@@ -1,134 +1,22 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Copyright the varve authors */
 
-/* ACLs as the kernel takes them, in an extended attribute: a version, then entries of tag, rights and id, all
- * little-endian, by tag and then by id (linux/posix_acl_xattr.h). Few lines, in place of a library. */
 #include "config.h"
 #include "util/pass.h"
 
-#include <endian.h>
 #include <errno.h>
-#include <stdint.h>
 #include <string.h>
+#include <acl/libacl.h>
+#include <sys/acl.h>
 #include <sys/stat.h>
-#include <sys/xattr.h>
 
 #include "util/error.h"
 
-#define ACL_NAME    "system.posix_acl_access"
-#define ACL_VERSION 2
-#define ACL_MAX     (64 * 1024) /* XATTR_SIZE_MAX */
-#define NO_ID       UINT32_MAX
-
-enum { TAG_OWNER = 0x01, TAG_USER = 0x02, TAG_GROUP = 0x04, TAG_MASK = 0x10, TAG_OTHER = 0x20 };
-
-#define PASS 1u
-
-typedef struct {
-  uint16_t tag, rights;
-  uint32_t id;
-} Entry;
-
-static void
-add (GArray *acl, uint16_t tag, uint32_t rights, uint32_t id)
-{
-  Entry entry = { htole16 (tag), htole16 ((uint16_t)rights), htole32 (id) };
-
-  g_array_append_val (acl, entry);
-}
-
-static Entry *
-at (GArray *acl, guint i)
-{
-  return &g_array_index (acl, Entry, i);
-}
-
-/* What a mode says in these terms. */
-static void
-read_mode (GArray *acl, mode_t mode)
-{
-  add (acl, TAG_OWNER, (mode >> 6) & 7, NO_ID);
-  add (acl, TAG_GROUP, (mode >> 3) & 7, NO_ID);
-  add (acl, TAG_MASK, (mode >> 3) & 7, NO_ID);
-  add (acl, TAG_OTHER, mode & 7, NO_ID);
-}
+G_DEFINE_AUTO_CLEANUP_FREE_FUNC (acl_t, acl_free, NULL)
 
 static bool
-read_entries (GArray *acl, const char *data, size_t length)
+fail (GError **error, const char *directory)
 {
-  uint32_t version;
-
-  if (length < sizeof version || (length - sizeof version) % sizeof (Entry) != 0)
-    return false;
-  memcpy (&version, data, sizeof version);
-  g_array_append_vals (acl, data + sizeof version,
-                       (guint)((length - sizeof version) / sizeof (Entry)));
-  return le32toh (version) == ACL_VERSION;
-}
-
-/* An ACL without a mask names nobody: it is the mode. */
-static bool
-has_mask (GArray *acl)
-{
-  for (guint i = 0; i < acl->len; i++) {
-    if (le16toh (at (acl, i)->tag) == TAG_MASK)
-      return true;
-  }
-  return false;
-}
-
-static bool
-read_acl (const char *directory, mode_t mode, GArray *acl, GError **error)
-{
-  g_autofree char *data = g_malloc (ACL_MAX);
-  ssize_t length = getxattr (directory, ACL_NAME, data, ACL_MAX);
-
-  if (length < 0 && errno != ENODATA && errno != EOPNOTSUPP)
-    return varve_throw_errno (error, VARVE_ERROR_FAILED, errno, "The ACL of '%s' cannot be read",
-                              directory);
-  if (length >= 0 && !read_entries (acl, data, (size_t)length))
-    return varve_throw (error, VARVE_ERROR_FAILED, "The ACL of '%s' cannot be understood.",
-                        directory);
-  if (!has_mask (acl)) {
-    g_array_set_size (acl, 0);
-    read_mode (acl, mode);
-  }
-  return true;
-}
-
-/* Behind the entries that sort before it, unless there is one. */
-static void
-grant (GArray *acl, uint32_t uid)
-{
-  Entry entry = { htole16 (TAG_USER), htole16 (PASS), htole32 (uid) };
-  guint place = 0;
-
-  for (guint i = 0; i < acl->len; i++) {
-    Entry *known = at (acl, i);
-    uint16_t tag = le16toh (known->tag);
-    uint32_t id = le32toh (known->id);
-
-    if (tag == TAG_MASK || (tag == TAG_USER && id == uid))
-      known->rights = htole16 (le16toh (known->rights) | PASS);
-    if (tag == TAG_USER && id == uid)
-      place = G_MAXUINT;
-    else if (place != G_MAXUINT && (tag == TAG_OWNER || (tag == TAG_USER && id < uid)))
-      place = i + 1;
-  }
-  if (place != G_MAXUINT)
-    g_array_insert_val (acl, place, entry);
-}
-
-static bool
-write_acl (const char *directory, GArray *acl, GError **error)
-{
-  uint32_t version = htole32 (ACL_VERSION);
-  g_autoptr (GByteArray) data = g_byte_array_new ();
-
-  g_byte_array_append (data, (const guint8 *)&version, sizeof version);
-  g_byte_array_append (data, (const guint8 *)acl->data, (guint)(acl->len * sizeof (Entry)));
-  if (setxattr (directory, ACL_NAME, data->data, data->len, 0) == 0)
-    return true;
   if (errno == EOPNOTSUPP)
     return varve_throw (error, VARVE_ERROR_UNSUPPORTED,
                         "The file system of '%s' keeps no ACLs, so that nobody can be let through "
@@ -138,10 +26,73 @@ write_acl (const char *directory, GArray *acl, GError **error)
                             directory);
 }
 
+static bool
+is_user (acl_entry_t entry, uid_t uid)
+{
+  uid_t *named = acl_get_qualifier (entry);
+  bool is = named != NULL && *named == uid;
+
+  acl_free (named);
+  return is;
+}
+
+/* The entry of that user, the mask, or the group that has the directory; NULL: there is none. */
+static acl_entry_t
+find (acl_t acl, acl_tag_t wanted, uid_t uid)
+{
+  acl_entry_t entry = NULL;
+
+  for (int which = ACL_FIRST_ENTRY; acl_get_entry (acl, which, &entry) == 1;
+       which = ACL_NEXT_ENTRY) {
+    acl_tag_t tag;
+
+    if (acl_get_tag_type (entry, &tag) == 0 && tag == wanted &&
+        (tag != ACL_USER || is_user (entry, uid)))
+      return entry;
+  }
+  return NULL;
+}
+
+static bool
+add_pass (acl_entry_t entry)
+{
+  acl_permset_t rights;
+
+  return acl_get_permset (entry, &rights) == 0 && acl_add_perm (rights, ACL_EXECUTE) == 0;
+}
+
+static bool
+grant (acl_t *acl, uid_t uid)
+{
+  acl_entry_t entry = find (*acl, ACL_USER, uid);
+
+  return (entry != NULL ||
+          (acl_create_entry (acl, &entry) == 0 && acl_set_tag_type (entry, ACL_USER) == 0 &&
+           acl_set_qualifier (entry, &uid) == 0)) &&
+         add_pass (entry);
+}
+
+/* Not as acl_calc_mask() has it, which would give each group what the mask keeps from it. An ACL without a mask is a mode, which
+ * has what the group may in its place. */
+static bool
+let_through_mask (acl_t *acl)
+{
+  acl_entry_t mask = find (*acl, ACL_MASK, 0), group;
+  acl_permset_t rights;
+
+  if (mask != NULL)
+    return add_pass (mask);
+  if (acl_create_entry (acl, &mask) < 0 || acl_set_tag_type (mask, ACL_MASK) < 0)
+    return false;
+  group = find (*acl, ACL_GROUP_OBJ, 0);
+  return group != NULL && acl_get_permset (group, &rights) == 0 &&
+         acl_set_permset (mask, rights) == 0 && add_pass (mask);
+}
+
 bool
 varve_pass_allow (const char *directory, uid_t uid, GError **error)
 {
-  g_autoptr (GArray) acl = g_array_new (FALSE, FALSE, sizeof (Entry));
+  g_auto (acl_t) acl = NULL;
   struct stat st;
 
   if (stat (directory, &st) < 0)
@@ -149,10 +100,11 @@ varve_pass_allow (const char *directory, uid_t uid, GError **error)
                               directory);
   if (uid == 0 || (st.st_mode & S_IXOTH) || (st.st_uid == uid && (st.st_mode & S_IXUSR)))
     return true;
-  if (!read_acl (directory, st.st_mode, acl, error))
-    return false;
-  grant (acl, uid);
-  return write_acl (directory, acl, error);
+  acl = acl_get_file (directory, ACL_TYPE_ACCESS);
+  if (acl == NULL || !grant (&acl, uid) || !let_through_mask (&acl) ||
+      acl_set_file (directory, ACL_TYPE_ACCESS, acl) < 0)
+    return fail (error, directory);
+  return true;
 }
 
 bool
@@ -175,9 +127,10 @@ varve_pass_allow_way (const char *root, const char *path, uid_t uid, GError **er
 bool
 varve_pass_forget (const char *directory, mode_t mode, GError **error)
 {
-  if (removexattr (directory, ACL_NAME) < 0 && errno != ENODATA && errno != EOPNOTSUPP)
-    return varve_throw_errno (error, VARVE_ERROR_FAILED, errno, "The ACL of '%s' cannot be removed",
-                              directory);
+  g_auto (acl_t) acl = acl_from_mode (mode);
+
+  if (acl == NULL || (acl_set_file (directory, ACL_TYPE_ACCESS, acl) < 0 && errno != EOPNOTSUPP))
+    return fail (error, directory);
   return chmod (directory, mode) == 0 ||
          varve_throw_errno (error, VARVE_ERROR_FAILED, errno, "The mode of '%s' cannot be set",
                             directory);

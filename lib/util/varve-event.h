@@ -12,7 +12,8 @@ G_BEGIN_DECLS
 /**
  * VarveEventType:
  * @VARVE_EVENT_RUN_STARTED: an action of a job begins
- * @VARVE_EVENT_DISK_PLANNED: @disk will be backed up as @decision, because of @text
+ * @VARVE_EVENT_DISK_PLANNED: @disk will be backed up as @decision, because of @text; or put back,
+ * with @stored bytes of @total to be written at most
  * @VARVE_EVENT_SNAPSHOT_STARTED: the instant; @pause_us is how long the guest stood still for it
  * @VARVE_EVENT_PROGRESS: @done of @total bytes of @disk
  * @VARVE_EVENT_DISK_DONE: @disk has been copied: @done bytes read, @stored bytes written
@@ -20,7 +21,8 @@ G_BEGIN_DECLS
  * @VARVE_EVENT_WARNING: something weaker than asked for, in @text
  * @VARVE_EVENT_RECOVERED: something that an earlier run left behind was ended, in @text
  * @VARVE_EVENT_EXPORT_READY: the disks of export session @session are served
- * @VARVE_EVENT_RUN_DONE: the action has ended well; @backup is its id where it made one
+ * @VARVE_EVENT_RUN_DONE: the action has ended well; @backup is its id where it made one; with a @text, it
+ * wrote nothing, for that reason
  *
  * What a #VarveEvent tells.
  *
@@ -57,11 +59,11 @@ VARVE_API const char *varve_event_type_get_name (VarveEventType type);
 /**
  * VarveEvent:
  * @type: what it tells
- * @action: (nullable): "backup", "restore", "verify", "recover" …
+ * @action: (nullable): "backup", "restore", "revert", "verify", "recover" …
  * @domain: (nullable): the domain's name
  * @disk: (nullable): the disk's name
  * @backup: (nullable): a backup's id
- * @decision: (nullable): "full", "incremental", "rescan", "skip"
+ * @decision: (nullable): "full", "incremental", "rescan", "skip"; of a revert "difference", "compare"
  * @text: (nullable): a sentence, or a part of one
  * @session: (nullable): the id of an export session
  * @done: bytes done

@@ -85,6 +85,13 @@ varve_snapshot_free (VarveSnapshot *snapshot)
     snapshot->domain->ops->snapshot_free (snapshot);
 }
 
+void
+varve_rewrite_free (VarveRewrite *rewrite)
+{
+  if (rewrite)
+    rewrite->domain->ops->rewrite_free (rewrite);
+}
+
 /* Passes @ok on; a failure gets the domain's name in front unless its message has it already. */
 static bool
 named (const VarveDomain *domain, bool ok, GError **error)
@@ -222,6 +229,22 @@ varve_domain_resume (VarveDomain *domain, GCancellable *cancellable, GError **er
 }
 
 bool
+varve_domain_rewrite_check (VarveDomain *domain, GCancellable *cancellable, GError **error)
+{
+  return !domain->ops->rewrite_check ||
+         named (domain, domain->ops->rewrite_check (domain, cancellable, error), error);
+}
+
+bool
+varve_domain_rewrite (VarveDomain *domain, const VarveStart *start, VarveRewrite **out,
+                      GCancellable *cancellable, GError **error)
+{
+  if (!domain->ops->rewrite)
+    return unsupported (domain, "write to its disks", error);
+  return named (domain, domain->ops->rewrite (domain, start, out, cancellable, error), error);
+}
+
+bool
 varve_domain_checkpoint_remove (VarveDomain *domain, const char *name, GCancellable *cancellable,
                                 GError **error)
 {
@@ -336,4 +359,22 @@ varve_snapshot_end (VarveSnapshot *snapshot, bool start_was_cut, GCancellable *c
   VarveDomain *domain = snapshot->domain;
 
   return named (domain, domain->ops->end (snapshot, start_was_cut, cancellable, error), error);
+}
+
+bool
+varve_rewrite_endpoint (VarveRewrite *rewrite, const char *disk, VarveEndpoint *out,
+                        GCancellable *cancellable, GError **error)
+{
+  VarveDomain *domain = rewrite->domain;
+
+  return named (domain, domain->ops->rewrite_endpoint (rewrite, disk, out, cancellable, error),
+                error);
+}
+
+bool
+varve_rewrite_finish (VarveRewrite *rewrite, GCancellable *cancellable, GError **error)
+{
+  VarveDomain *domain = rewrite->domain;
+
+  return named (domain, domain->ops->rewrite_finish (rewrite, cancellable, error), error);
 }

@@ -11,6 +11,7 @@
 
 typedef struct VarveDomain VarveDomain;
 typedef struct VarveSnapshot VarveSnapshot;
+typedef struct VarveRewrite VarveRewrite;
 
 typedef struct {
   const char *name;
@@ -67,6 +68,25 @@ typedef struct {
    * frozen bitmaps. Of VarveLeftOver, each once. NULL: its snapshots die with their process. */
   bool (*left_overs) (VarveDomain *, GPtrArray **out, GCancellable *, GError **);
 
+  /* --- writing ------------------------------------------------------------------------------ */
+  /* Opens the disks of a start for writing, all or none, and keeps everybody else out of them until
+   * it is freed. The domain must be off (VARVE_ERROR_REFUSED). Bitmaps of the disks go on recording;
+   * `since` and `since_also` are frozen for reading, the start's checkpoint is left to rewrite_finish.
+   * NULL: this driver cannot. */
+  bool (*rewrite) (VarveDomain *, const VarveStart *, VarveRewrite **out, GCancellable *,
+                   GError **);
+  /* Of the domain alone, and before anything else is done for a rewrite: whether its disks may change
+   * behind its back (else VARVE_ERROR_REFUSED). NULL: whenever it is off. */
+  bool (*rewrite_check) (VarveDomain *, GCancellable *, GError **);
+  /* Writable. */
+  bool (*rewrite_endpoint) (VarveRewrite *, const char *disk, VarveEndpoint *out, GCancellable *,
+                            GError **);
+  /* All is written, and was flushed: adds the start's checkpoint where it is wanted, at one instant,
+   * lets go of the disks, and reads back. */
+  bool (*rewrite_finish) (VarveRewrite *, GCancellable *, GError **);
+  /* Without finish: what was written stays, and is in all bitmaps that were there. */
+  void (*rewrite_free) (VarveRewrite *);
+
   /* --- checkpoints -------------------------------------------------------------------------- */
   /* From all disks that have it, in one step where the hypervisor can, metadata too; reads back
    * that it is gone. One that is not there is no error. */
@@ -121,6 +141,11 @@ struct VarveSnapshot {
   VarveStart *start;   /* owned copy */
 };
 
+struct VarveRewrite {
+  VarveDomain *domain; /* borrowed */
+  VarveStart *start;   /* owned copy */
+};
+
 /* How to reach a domain. @images, by disk name, say how a stopped domain's disks are to be opened:
  * required for "image:", a fall-back for "qmp+unix:" whose QEMU is not there. */
 typedef struct {
@@ -137,6 +162,7 @@ VarveDomain *varve_domain_open (const VarveDomainAddress *address, GCancellable 
                                 GError **error);
 void varve_domain_free (VarveDomain *domain);
 void varve_snapshot_free (VarveSnapshot *snapshot);
+void varve_rewrite_free (VarveRewrite *rewrite);
 
 /* The identity of a domain that has no uuid of its own: a version 5 uuid of its name. (transfer
  * full) */
@@ -161,6 +187,9 @@ bool varve_domain_attach (VarveDomain *, const VarveStart *, VarveSnapshot **out
                           GError **);
 bool varve_domain_left_overs (VarveDomain *, GPtrArray **out, GCancellable *, GError **);
 bool varve_domain_resume (VarveDomain *, GCancellable *, GError **);
+bool varve_domain_rewrite_check (VarveDomain *, GCancellable *, GError **);
+bool varve_domain_rewrite (VarveDomain *, const VarveStart *, VarveRewrite **out, GCancellable *,
+                           GError **);
 bool varve_domain_checkpoint_remove (VarveDomain *, const char *name, GCancellable *, GError **);
 bool varve_domain_checkpoint_add (VarveDomain *, const char *name, const char *description,
                                   GPtrArray *disks, GCancellable *, GError **);
@@ -179,6 +208,9 @@ bool varve_snapshot_set_speed (VarveSnapshot *, uint64_t bytes_per_second, GCanc
 bool varve_snapshot_poll (VarveSnapshot *, VarveSnapshotStatus *out, GCancellable *, GError **);
 bool varve_snapshot_finish (VarveSnapshot *, GCancellable *, GError **);
 bool varve_snapshot_end (VarveSnapshot *, bool start_was_cut, GCancellable *, GError **);
+bool varve_rewrite_endpoint (VarveRewrite *, const char *disk, VarveEndpoint *out, GCancellable *,
+                             GError **);
+bool varve_rewrite_finish (VarveRewrite *, GCancellable *, GError **);
 
 /* The drivers. */
 VarveDomain *varve_qmp_domain_open (const VarveDomainAddress *, GCancellable *, GError **);
@@ -187,3 +219,4 @@ VarveDomain *varve_libvirt_domain_open (const VarveDomainAddress *, GCancellable
 
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (VarveDomain, varve_domain_free)
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (VarveSnapshot, varve_snapshot_free)
+G_DEFINE_AUTOPTR_CLEANUP_FUNC (VarveRewrite, varve_rewrite_free)

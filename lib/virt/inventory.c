@@ -233,6 +233,20 @@ varve_start_find_disk (const VarveStart *start, const char *disk)
   return NULL;
 }
 
+GPtrArray *
+varve_start_marked_disks (const VarveStart *start)
+{
+  GPtrArray *disks = g_ptr_array_new ();
+
+  for (guint i = 0; start->checkpoint && i < start->disks->len; i++) {
+    const VarveStartDisk *disk = g_ptr_array_index (start->disks, i);
+
+    if (disk->checkpoint)
+      g_ptr_array_add (disks, disk->disk);
+  }
+  return disks;
+}
+
 VarveStartReport *
 varve_start_report_new (void)
 {

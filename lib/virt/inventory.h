@@ -138,6 +138,8 @@ VarveStart *varve_start_copy (const VarveStart *start);
 void varve_start_free (VarveStart *start);
 VarveStartDisk *varve_start_add_disk (VarveStart *start, const char *disk);
 VarveStartDisk *varve_start_find_disk (const VarveStart *start, const char *disk);
+/* Those that get the start's checkpoint; the names (char *) are borrowed. */
+GPtrArray *varve_start_marked_disks (const VarveStart *start);
 /* Adds to the disk's since_also, which is made where there is none. */
 void varve_start_disk_also (VarveStartDisk *disk, const char *bitmap);
 

@@ -7,9 +7,9 @@
 # varve's domain and for virtnbdbackup's, because the latter refuses a domain that has checkpoints of others.
 #
 # In memory where there is enough of it (/dev/shm, 17 GiB), so that it is the programs that are compared and not the host's
-# disk; BENCH_DIR takes another place. BENCH_KEEP=FILE keeps the raw results, BENCH_ONLY_BACKUPS=1 leaves out the copies
-# and the guest's writes (latency.sh), BENCH_ONLY_LATENCY=1 leaves out all but those, BENCH_ONLY_PUSH=1 all but pushes (push.sh).
-: "${ROUNDS:=7}" "${DISK_SIZE:=6G}" "${FILES_BYTES:=2147483648}"
+# disk; BENCH_DIR takes another place. BENCH_KEEP=FILE keeps the raw results. BENCH_PARTS says what is measured: copies,
+# backups (with incrementals and restores), reverts, latency (of the guest's writes, latency.sh), pushes (push.sh).
+: "${ROUNDS:=7}" "${DISK_SIZE:=6G}" "${FILES_BYTES:=2147483648}" "${BENCH_PARTS:=copies backups reverts latency pushes}"
 if [ -z "${BENCH_DIR:-}" ]; then
   BENCH_DIR=/var/tmp
   if [ "$(df --output=avail -BG /dev/shm | tr -dc '0-9')" -ge 17 ] &&
@@ -235,31 +235,66 @@ backup_round ()
   done
 }
 
-# finish [push]: keeps the results where that is wanted, and tells them.
-finish ()
+# ---- putting a stopped disk back ---------------------------------------------------------------------
+
+put_back_store=$tmp/put-back
+
+stopped_varve ()
 {
-  if [ -n "${BENCH_KEEP:-}" ]; then
-    cp "$results" "$BENCH_KEEP"
-  fi
-  # A limit that was missed is a result, and wants no logs.
-  trap - ERR
-  show_logs () { :; }
-  "$srcdir/tests/bench/report.py" "$results" "$@"
+  varve "$1" -c image: stopped --image "vda=$tmp/stopped.qcow2,format=qcow2" "${@:2}" > "$tmp/stopped.log" 2>&1
 }
 
-echo "in $tmp, $ROUNDS rounds, $(nproc) processors, $(varve --version)"
-mkdir "$store"
-if [ -n "${BENCH_ONLY_LATENCY:-}" ]; then
-  bench_latency
-  exit 0
-fi
-make_source
-if [ -n "${BENCH_ONLY_PUSH:-}" ]; then
-  bench_push
-  finish push
-  exit 0
-fi
-if [ -z "${BENCH_ONLY_BACKUPS:-}" ]; then
+# 200 scattered 64 KiB writes, as in change_disk.
+change_stopped ()
+{
+  local i offset commands=()
+  RANDOM=$((1000 + $1))
+  for ((i = 0; i < 200; i++)); do
+    offset=$(((RANDOM * 32768 + RANDOM) % (6 * 16384) * 65536))
+    commands+=(-c "write -P $((i + 1)) $offset 64k")
+  done
+  qemu-io -f qcow2 "$tmp/stopped.qcow2" "${commands[@]}" > "$tmp/io.log"
+}
+
+nth_last_backup ()
+{
+  varve list --from "images:$put_back_store" stopped | sed 1d | tail -n "$1" | head -n 1 | cut -d ' ' -f 1
+}
+
+# put_back NAME BACKUP: by revert; the disk must be the backup.
+put_back ()
+{
+  measure 'put back' "varve revert ($1)" "$VARVE" revert -c image: stopped --image "vda=$tmp/stopped.qcow2,format=qcow2" \
+    --from "images:$put_back_store" --yes --no-keep "$2"
+  assert_same "$tmp/stopped.qcow2" qcow2 "$put_back_store"/*/"$2/vda.qcow2" qcow2
+}
+
+bench_reverts ()
+{
+  local round
+  cp --sparse=always "$tmp/ours.qcow2" "$tmp/stopped.qcow2"
+  stopped_varve backup --to "images:$put_back_store"
+  for round in 1 2; do
+    change_stopped "$round"
+    stopped_varve backup --to "images:$put_back_store"
+  done
+  for ((round = 1; round <= ROUNDS; round++)); do
+    echo "round $round of putting back"
+    change_stopped $((10 + round))
+    measure 'put back' 'varve restore' "$VARVE" restore --from "images:$put_back_store" "$(nth_last_backup 1)" \
+      --disk "vda=$tmp/restored,format=qcow2"
+    rm "$tmp/restored"
+    put_back last "$(nth_last_backup 1)"
+    change_stopped $((20 + round))
+    put_back 'third last' "$(nth_last_backup 3)"
+    put_back 'forward again' "$(nth_last_backup 1)"
+  done
+  rm -rf "$put_back_store" "$tmp/stopped.qcow2"
+}
+
+bench_copies ()
+{
+  local round
   start_export
   for ((round = 1; round <= ROUNDS; round++)); do
     echo "round $round of copies"
@@ -267,21 +302,37 @@ if [ -z "${BENCH_ONLY_BACKUPS:-}" ]; then
   done
   memory_round
   end_process "$export_pid"
-fi
+}
 
-define_domain ours vda="$tmp/ours.qcow2"
-start_domain
-ours=$domain
-define_domain theirs vda="$tmp/theirs.qcow2"
-start_domain
-theirs=$domain
-for ((round = 1; round <= ROUNDS; round++)); do
-  echo "round $round of backups"
-  backup_round "$round"
-done
-if [ -z "${BENCH_ONLY_BACKUPS:-}" ]; then
-  bench_latency
+bench_backups ()
+{
+  local round
+  define_domain ours vda="$tmp/ours.qcow2"
+  start_domain
+  ours=$domain
+  define_domain theirs vda="$tmp/theirs.qcow2"
+  start_domain
+  theirs=$domain
+  for ((round = 1; round <= ROUNDS; round++)); do
+    echo "round $round of backups"
+    backup_round "$round"
+  done
+  rm -rf "$store" "$peer"
+  mkdir "$store"
+}
+
+echo "in $tmp, $ROUNDS rounds, $(nproc) processors, $(varve --version)"
+mkdir "$store"
+if [ "$BENCH_PARTS" != latency ]; then
+  make_source
 fi
-rm -rf "$store" "$peer"
-bench_push
-finish
+for part in $BENCH_PARTS; do
+  "bench_$part"
+done
+if [ -n "${BENCH_KEEP:-}" ]; then
+  cp "$results" "$BENCH_KEEP"
+fi
+# A limit that was missed is a result, and wants no logs.
+trap - ERR
+show_logs () { :; }
+"$srcdir/tests/bench/report.py" "$results" $BENCH_PARTS

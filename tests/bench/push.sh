@@ -46,7 +46,7 @@ push_round ()
 }
 
 # A disk of its own, so that no checkpoint is there but those of these two.
-bench_push ()
+bench_pushes ()
 {
   cp --sparse=always "$tmp/ours.qcow2" "$tmp/pushed.qcow2"
   store=$tmp/push-store

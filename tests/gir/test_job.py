@@ -50,16 +50,30 @@ class Job(machine.Case):
         restore.add_disk('vda', '/srv/vda.raw', None)
         restore.set_directory('/srv/restored', 'qcow2')
         restore.set_force(True)
+        over = job.add_restore('images:/srv/backup', 'web01@latest')
+        over.add_disk('vda', 'nbd+unix:///disk?socket=/run/disk.nbd', None)
+        over.set_over(True)
+        revert = job.add_revert('web01', 'image:', 'images:/srv/backup', 'web01@latest')
+        revert.set_name('undo')
+        revert.set_owner('night')
+        revert.set_uuid(machine.UUID)
+        revert.add_disk('vdc', False)
+        revert.set_image('vda', '/srv/a.qcow2', 'qcow2', None)
+        revert.set_wait(30)
+        revert.set_keep(False)
+        revert.set_dry_run(True)
         self.assertEqual(job.get_name(), 'nightly')
         self.assertEqual([type(action) for action in job.get_actions()],
-                         [Varve.BackupAction, Varve.BackupAction, Varve.BackupAction, Varve.RestoreAction])
+                         [Varve.BackupAction] * 3 + [Varve.RestoreAction] * 2 + [Varve.RevertAction])
 
         text = job.to_xml()
         for part in ("name='web'", "owner='night'", '<incremental>never</incremental>', machine.UUID,
                      "<mode verify='no' compress='yes' workers='16' chunk='1024'>push</mode>", '<fleece/>',
                      "file='/srv/vda.qcow2'", "timeout='30'", "name='proof'", 'web01@latest', '/srv/vda.raw',
                      "scratch-limit='1' unit='MiB'", "directory='/srv/scratch'", "agent='/run/web03.agent'",
-                     "name='kvm1' port='10810'"):
+                     "name='kvm1' port='10810'", "over='yes'", "nbd='nbd+unix:///disk?socket=/run/disk.nbd'",
+                     "<revert dry-run='yes' keep='no' name='undo' owner='night'>", "<wait>30</wait>",
+                     "file='/srv/a.qcow2'"):
             self.assertIn(part, text)
         self.assertEqual(Varve.Job.parse(text.encode(), 'calls').to_xml(), text)
 
@@ -106,7 +120,8 @@ class Job(machine.Case):
             self.backup_job()[0].add_restore(self.store, None)
 
     def test_made_without_constructor(self):
-        for kind in (Varve.Job, Varve.Run, Varve.Store, Varve.Backup, Varve.BackupAction, Varve.RestoreAction):
+        for kind in (Varve.Job, Varve.Run, Varve.Store, Varve.Backup, Varve.BackupAction, Varve.RestoreAction,
+                     Varve.RevertAction):
             kind()
         with self.assertRaises(GLib.Error) as raised:
             Varve.Run().execute(None)

@@ -85,6 +85,38 @@ class Run(Circle, machine.Case):
         self.assertEqual((copy.disk, copy.domain), ('vda', 'web01'))
         copy.copy().free()
 
+    def revert(self, backup, **named):
+        job = Varve.Job.new('nightly')
+        action = job.add_revert('web01', self.uri, self.store, backup)
+        self.describe(action)
+        action.set_dry_run(named.get('dry_run', False))
+        told = Told()
+        self.run_job(job, func=told.tell, data=told)
+        return told
+
+    def test_revert(self):
+        first = self.digests()
+        self.back_up()
+        wanted = self.newest().get_id()
+        self.write_disk('vda', 7, 3, 2)
+        second = self.digests()
+        told = self.revert(wanted, dry_run=True)
+        planned = {event.disk: event for event in told.events if event.type == Varve.EventType.DISK_PLANNED}
+        self.assertEqual({disk: (event.decision, event.stored) for disk, event in planned.items()},
+                         {'vda': ('difference', 2 * machine.MIB), 'vdb': ('difference', 0)})
+        self.assertEqual(told.events[-1].text, 'dry run')
+        self.assertEqual(self.digests(), second)
+
+        told = self.revert(wanted)
+        self.assertEqual(self.digests(), first)
+        self.assertEqual({event.action for event in told.events}, {'backup', 'revert'})
+        # What was there is the newest backup, and the next increment is on the one that was put back.
+        self.assertNotEqual(self.newest().get_id(), wanted)
+        self.write_disk('vda', 8, 9, 2)
+        self.back_up()
+        self.assertEqual(self.decisions(), {'vda': 'incremental', 'vdb': 'incremental'})
+        self.assertIn(wanted, self.newest().get_disks()[0].reason)
+
     def test_data_is_released_once(self):
         execution = Varve.Run.new(self.backup_job()[0])
         first, second = Told(), Told()

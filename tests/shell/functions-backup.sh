@@ -119,6 +119,52 @@ proved_backup ()
   proof_count=$((proof_count + ${#disk_files[@]}))
 }
 
+# Over what was there, and where nothing was.
+disturb_disks ()
+{
+  guest_write vda 3M 1M "$1"
+  guest_write vda 200M 64k "$1"
+  guest_write vdb 0 300k "$1"
+  guest_discard vdb 50M 1M
+  guest_zero vda 8M 256k
+  guest_write vda 254M 2M "$1"
+}
+
+# What the guest does behind the start of each; a test may do more.
+disturb ()
+{
+  disturb_disks "$@"
+}
+
+# prove_increments [OPTION]...: a full backup and three incrementals of vda (256 MiB) and vdb (100 MiB), each exact at one
+# instant although the guest goes on. The first and the last, which have most to copy, are made with
+# these options of `varve backup`.
+prove_increments ()
+{
+  local first options=("${backup_args[@]}")
+  guest_write vda 0 40M 1
+  guest_write vda 253M 3M 2
+  guest_write vdb 10M 42M 3
+  backup_args+=("$@")
+  proved_backup disturb 11
+  assert_decision vda full 'first backup'
+  first=$last_backup
+  backup_args=("${options[@]}")
+  guest_write vda 5M 100k 4
+  guest_write vda 100M 1k 5
+  proved_backup disturb 12
+  assert_decision vda incremental "changed since backup $first"
+  assert_decision vdb incremental "changed since backup $first"
+  guest_discard vda 10M 4M
+  proved_backup disturb 13
+  guest_write vdb 0 60M 6
+  backup_args+=("$@")
+  proved_backup disturb 14
+  assert_decision vda incremental
+  assert_decision vdb incremental
+  backup_args=("${options[@]}")
+}
+
 # assert_decision DISK DECISION [REGEX]: of the newest backup, and its reason.
 assert_decision ()
 {

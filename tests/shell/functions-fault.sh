@@ -20,6 +20,38 @@ resize_mount ()
   mount -o "remount,size=$2" "$1"
 }
 
+is_traced ()
+{
+  grep -q '^TracerPid:[[:space:]]*[1-9]' "/proc/$1/status"
+}
+
+# inject_fault PID FAULT DIRECTORY: what that process writes to the files in there meets this fault of strace's, in its
+# own system calls, until `end_fault`.
+inject_fault ()
+{
+  local pid=$1 fault=$2 file files=()
+  if [ "$(cat /proc/sys/kernel/yama/ptrace_scope 2> /dev/null)" = 3 ]; then
+    skip "no process can be traced here"
+  fi
+  for file in "$3"/*; do
+    files+=(-P "$file")
+  done
+  strace -f -p "$pid" "${files[@]}" -e trace=pwrite64,pwritev -e "inject=pwrite64,pwritev:$fault" \
+    -o "$tmp/strace.log" 2> "$tmp/tracer.log" &
+  tracer=$!
+  cleanup_fn end_process "$tracer"
+  wait_for 120 "the fault" is_traced "$pid"
+}
+
+# A call that the process has not come back from when it is let go stands there as unfinished.
+end_fault ()
+{
+  end_process "$tracer" INT
+  if ! grep -qE 'INJECTED|DELAYED|unfinished' "$tmp/strace.log"; then
+    fail "nothing was injected"
+  fi
+}
+
 # write_backup_job FILE URI DOMAIN MAX-CHAIN ELEMENTS...: a job document "varve" (the label of `varve backup` too, so
 # that both have the same checkpoints) for $store, with these elements before the target.
 write_backup_job ()
@@ -156,4 +188,19 @@ chain_goes_on ()
   assert_backups $(($1 + 1))
   assert_decision vda "${2:-incremental}" "${3:-}"
   assert_decision vdb "${2:-incremental}" "${3:-}"
+}
+
+# write_behind_qemu QCOW2: all data of an image that nobody has open is overwritten where it lies, so that none of its
+# bitmaps sees it.
+write_behind_qemu ()
+{
+  python3 - "$1" << 'END'
+import json, subprocess, sys
+extents = json.loads(subprocess.check_output(["qemu-img", "map", "-f", "qcow2", "--output=json", sys.argv[1]]))
+with open(sys.argv[1], "r+b") as image:
+    for extent in extents:
+        if extent.get("data") and "offset" in extent:
+            image.seek(extent["offset"])
+            image.write(bytes([0xee]) * extent["length"])
+END
 }

@@ -259,3 +259,4 @@ assert_contains ()
 . "$shell_dir/functions-fault.sh"
 . "$shell_dir/functions-checkpoint.sh"
 . "$shell_dir/functions-export.sh"
+. "$shell_dir/functions-revert.sh"

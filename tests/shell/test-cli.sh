@@ -38,13 +38,16 @@ refused 2 'format' backup -c image: web01 --image "vda=$tmp/a.qcow2" --to "image
 refused 2 '--from' list
 refused 1 'store' list --from "images:$tmp/nowhere"
 refused 2 'Say where to' restore --from "images:$store" web01@latest
+refused 2 'exclude each other' restore --from "images:$store" web01@latest --to "$tmp/x" --force --over
+refused 2 'exclude each other' revert --from "images:$store" web01 --yes --dry-run
+refused 2 'a store by --from' revert web01
 refused 2 '--to' restore --from "images:$store" web01@latest --disk "vda=$tmp/x" --format qcow2
 refused 2 '--bogus' verify --bogus
 assert_equal "$(find "$tmp" -name '*store*')" '' "stores made by commands that were refused"
 
 # ---- rightly ---------------------------------------------------------------------------------------
 varve --help > "$tmp/help.log"
-for verb in run validate backup list show verify delete restore recover; do
+for verb in run validate backup list show verify delete restore revert recover; do
   assert_contains "$tmp/help.log" "^  $verb "
   varve "$verb" --help > "$tmp/verb.log"
   assert_contains "$tmp/verb.log" "varve $verb"

@@ -155,37 +155,17 @@ expect_broken '[Ss]cratch|view'
 resize_mount "$tmp/scratch" 300M
 echo "scratch full: as it should be"
 
-# Into QEMU's own system calls.
-is_tracing ()
-{
-  grep -q '^TracerPid:[[:space:]]*[1-9]' "/proc/$machine/status"
-}
-
 # begin_reading_with FAULT
 begin_reading_with ()
 {
-  local file files=()
   begin_reading 256
-  for file in "$tmp"/scratch/*; do
-    files+=(-P "$file")
-  done
-  strace -f -p "$machine" "${files[@]}" -e trace=pwrite64,pwritev -e "inject=pwrite64,pwritev:$1" \
-    -o "$tmp/strace.log" 2> "$tmp/tracer.log" &
-  tracer=$!
-  cleanup_fn end_process "$tracer"
-  wait_for 120 "the fault" is_tracing
-}
-
-end_fault ()
-{
-  end_process "$tracer" INT
-  assert_contains "$tmp/strace.log" "$1"
+  inject_fault "$machine" "$1" "$tmp/scratch"
 }
 
 begin_reading_with error=EIO
 guest fill vda offset=96M length=4M seed=9
 wait_for 120 "the session to be broken" is_broken
-end_fault INJECTED
+end_fault
 expect_broken '[Ss]cratch|view|I/O error'
 echo "scratch failed: as it should be"
 
@@ -194,12 +174,12 @@ if [ "$strategy" = filter ]; then
   begin_reading_with delay_enter=4000000
   guest fill vda offset=96M length=4M seed=10
   wait_for 120 "the session to be broken" is_broken
-  end_fault DELAYED
+  end_fault
   expect_broken '[Ss]cratch|view'
 else
   begin_reading_with delay_enter=1000000
   guest fill vda offset=96M length=256K seed=10
-  end_fault DELAYED
+  end_fault
   end_export --discard-checkpoint
   assert_as_before
 fi

@@ -40,44 +40,26 @@ libvirt)
   backup_args=(-c "$uri" vm)
   ;;
 esac
-if [ "$(cat /proc/sys/kernel/yama/ptrace_scope 2> /dev/null)" = 3 ]; then
-  skip "no process can be traced here"
-fi
 pause=$([ "$strategy" = job ] && echo never || echo brief)
 write_backup_job "$tmp/job.xml" "$uri" "$name" '' "<guard pause='$pause' write-timeout='2'/>" \
   "<scratch directory='$tmp/scratch'/>" "<speed unit='MiB'>2</speed>"
 watch_stalls
 
-is_tracing ()
-{
-  grep -q '^TracerPid:[[:space:]]*[1-9]' "/proc/$machine/status"
-}
-
 # fault_while_copying FAULT STATUS REGEX [LENGTH]: the backup ends so; the guest overwrites LENGTH (4M) meanwhile.
 fault_while_copying ()
 {
-  local tracer status=0 file files=()
+  local status=0
   guest fill vda offset=32M length=16M "seed=$RANDOM"
   guest fill vda offset=64M length=16M "seed=$RANDOM"
   "${varve_command[@]}" run "$tmp/job.xml" > "$tmp/backup.log" 2>&1 &
   backup_pid=$!
   cleanup_fn end_process "$backup_pid" KILL
   wait_for 120 "the copy to begin" is_copying
-  for file in "$tmp"/scratch/*; do
-    files+=(-P "$file")
-  done
-  strace -f -p "$machine" "${files[@]}" -e trace=pwrite64,pwritev -e "inject=pwrite64,pwritev:$1" \
-    -o "$tmp/strace.log" 2> "$tmp/tracer.log" &
-  tracer=$!
-  cleanup_fn end_process "$tracer"
-  wait_for 120 "the fault" is_tracing
+  inject_fault "$machine" "$1" "$tmp/scratch"
   guest fill vda offset=64M length="${4:-4M}" "seed=$RANDOM"
   wait "$backup_pid" || status=$?
-  end_process "$tracer" INT
+  end_fault
   cat "$tmp/backup.log"
-  if ! grep -qE 'INJECTED|DELAYED|unfinished' "$tmp/strace.log"; then
-    fail "nothing was injected"
-  fi
   assert_equal "$status" "$2" "status of the backup"
   assert_contains "$tmp/backup.log" "$3"
   assert_nothing_left

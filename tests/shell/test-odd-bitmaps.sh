@@ -125,15 +125,7 @@ stop_qemu
 
 # Written to behind QEMU, where its bitmaps do not see it: the clean sample does.
 monitor=off
-python3 - "$tmp/copy.qcow2" << 'END'
-import json, subprocess, sys
-extents = json.loads(subprocess.check_output(["qemu-img", "map", "-f", "qcow2", "--output=json", sys.argv[1]]))
-with open(sys.argv[1], "r+b") as image:
-    for extent in extents:
-        if extent.get("data") and "offset" in extent:
-            image.seek(extent["offset"])
-            image.write(bytes([0xee]) * extent["length"])
-END
+write_behind_qemu "$tmp/copy.qcow2"
 expected=$(digest "$tmp/copy.qcow2" qcow2)
 varve backup -c "qmp+unix://$qmp" clone --image "vda=$tmp/copy.qcow2,format=qcow2" --to "images:$store"
 assert_decision vda rescan 'the bitmap calls offset [0-9]+ unchanged, and it differs from the base; compared with backup'

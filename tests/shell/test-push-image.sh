@@ -22,6 +22,16 @@ change ()
   qemu-io -f qcow2 "$tmp/$1.qcow2" "${@:2}" > "$tmp/io.log"
 }
 
+# another FILE FORMAT: from here on this is the disk, and the store is one of its own.
+another ()
+{
+  images=(--image "vda=$1,format=$2")
+  disk_files=(vda="$1")
+  store=$tmp/store-${1##*/}
+  proof_count=0
+  rm -f "$tmp"/digest.2*
+}
+
 # vda has a backing chain, vdb its data in another file.
 make_disk "$tmp/base.qcow2" 200M
 change base -c 'write -P 9 150M 3M'
@@ -73,13 +83,9 @@ assert_nothing_left
 assert_equal "$(qemu-img info -f qcow2 "$tmp/a.qcow2" | grep -c 'name: varve\.')" 2 "checkpoints kept"
 
 # A disk that holds no bitmaps is full each time, and an encrypted one is pushed as its guest sees it.
-store=$tmp/store2
-proof_count=0
-rm -f "$tmp"/digest.2*
+another "$tmp/r.raw" raw
 make_disk "$tmp/r.raw" 20M raw
 qemu-io -f raw "$tmp/r.raw" -c 'write -P 4 1M 3M' > "$tmp/io.log"
-disk_files=(vda="$tmp/r.raw")
-images=(--image "vda=$tmp/r.raw,format=raw")
 use push
 proved_backup
 proved_backup
@@ -96,12 +102,8 @@ qemu-img compare -q --object "secret,id=k,file=$tmp/key" --image-opts \
   "driver=luks,key-secret=k,file.filename=$tmp/l.luks" "driver=raw,file.filename=$tmp/l.raw"
 
 # Compressed: what the storage daemon wrote takes less room, and is as exact; an increment on it, too.
+another "$tmp/c.qcow2" qcow2
 qemu-img create -q -f qcow2 "$tmp/c.qcow2" 20M
-images=(--image "vda=$tmp/c.qcow2,format=qcow2")
-disk_files=(vda="$tmp/c.qcow2")
-store=$tmp/store4
-proof_count=0
-rm -f "$tmp"/digest.2*
 change c -c 'write -P 4 1M 15M'
 use push --compress
 proved_backup
@@ -113,15 +115,10 @@ size=$(du -k "$store"/web01-*/2*/vda.qcow2 | awk '{ n += $1 } END { print n }')
 if [ "$size" -gt 4096 ]; then
   fail "18 MiB of one byte took $size KiB"
 fi
-rm -rf "$store" "$tmp"/digest.2*
 
 # Not read back: it has no sums, and says so; the next increment does not mind.
+another "$tmp/n.qcow2" qcow2
 qemu-img create -q -f qcow2 "$tmp/n.qcow2" 20M
-images=(--image "vda=$tmp/n.qcow2,format=qcow2")
-disk_files=(vda="$tmp/n.qcow2")
-store=$tmp/store3
-proof_count=0
-rm -f "$tmp"/digest.2*
 change n -c 'write -P 4 1M 3M'
 use push --no-verify
 proved_backup
@@ -138,7 +135,7 @@ change n -c 'write -P 6 1M 1M'
 proved_backup
 assert_decision vda incremental
 assert_all_exact
-store=$tmp/store2
+store=$tmp/store-r.raw
 
 # What QEMU wrote is held against its sums like any other layer.
 chmod 0600 "$store"/secret-*/2*/vda.qcow2

@@ -21,38 +21,9 @@ use ()
   backup_args=("$domain" --mode "$@")
 }
 
-disturb ()
-{
-  guest_write vda 3M 1M "$1"
-  guest_write vda 200M 64k "$1"
-  guest_write vdb 0 300k "$1"
-  guest_discard vdb 50M 1M
-  guest_zero vda 8M 256k
-  guest_write vda 254M 2M "$1"
-}
-
-guest_write vda 0 40M 1
-guest_write vda 253M 3M 2
-guest_write vdb 10M 42M 3
-use push --speed 20M
-proved_backup disturb 11
-assert_decision vda full 'first backup'
-assert_contains "$tmp/backup.log" 'snapshot taken \(push\)'
-first=$last_backup
-
 use push
-guest_write vda 5M 100k 4
-guest_write vda 100M 1k 5
-proved_backup disturb 12
-assert_decision vda incremental "changed since backup $first"
-assert_decision vdb incremental "changed since backup $first"
-guest_discard vda 10M 4M
-proved_backup disturb 13
-guest_write vdb 0 60M 6
-use push --speed 20M
-proved_backup disturb 14
-assert_decision vda incremental
-assert_decision vdb incremental
+prove_increments --speed 20M
+assert_contains "$tmp/backup.log" 'snapshot taken \(push\)'
 
 # auto reads what can be read; and while the domain is off, a storage daemon pushes.
 for mode in auto push pull off-push; do
@@ -66,7 +37,7 @@ for mode in auto push pull off-push; do
     start_domain
   else
     guest_write vda 30M 1M "$((proof_count * 2))"
-    proved_backup disturb "$proof_count"
+    proved_backup disturb_disks "$proof_count"
   fi
   cp "$tmp/backup.log" "$tmp/$mode.log"
   assert_decision vda incremental "changed since backup $last"

@@ -225,6 +225,44 @@ test_exclude_image (void)
 }
 
 static void
+test_revert (void)
+{
+  g_autoptr (VarveJob) job = varve_job_new ("revert");
+  g_autoptr (VarveRevertAction) unused = g_object_new (VARVE_TYPE_REVERT_ACTION, NULL);
+  VarveRevertAction *action =
+      varve_job_add_revert (job, "web01", "image:", "images:/srv/backup", "web01@latest");
+  const VarveRevertDef *def = varve_revert_action_def (action);
+
+  assert_refused (job, "image");
+  varve_revert_action_set_image (action, "vda", "/vm/a.qcow2", "qcow2", NULL);
+  assert_round_trip (job);
+  g_assert_true (def->keep_present);
+  g_assert_false (def->dry_run);
+
+  varve_revert_action_set_name (action, "back");
+  varve_revert_action_set_owner (action, "nightly");
+  varve_revert_action_set_uuid (action, "6695eb01-f6a4-8304-79aa-97f2502e193f");
+  varve_revert_action_set_image (action, "vdb", "/vm/b.raw", "raw", NULL);
+  varve_revert_action_add_disk (action, "vdb", FALSE);
+  varve_revert_action_set_wait (action, 7);
+  varve_revert_action_set_keep (action, FALSE);
+  varve_revert_action_set_dry_run (action, TRUE);
+  assert_round_trip (job);
+
+  g_autofree char *text = varve_job_to_xml (job);
+  g_autoptr (VarveJob) again = varve_job_parse (text, strlen (text), "text", NULL);
+  def = varve_revert_action_def (g_ptr_array_index (varve_job_get_actions (again), 0));
+  g_assert_cmpstr (def->source->name, ==, "back");
+  g_assert_cmpstr (def->source->owner, ==, "nightly");
+  g_assert_cmpstr (def->source->store, ==, "images:/srv/backup");
+  g_assert_cmpuint (def->source->disks->len, ==, 2);
+  g_assert_cmpuint (def->source->wait, ==, 7);
+  g_assert_cmpstr (def->backup, ==, "web01@latest");
+  g_assert_false (def->keep_present);
+  g_assert_true (def->dry_run);
+}
+
+static void
 test_restore (void)
 {
   g_autoptr (VarveJob) job = varve_job_new ("restore");
@@ -242,6 +280,9 @@ test_restore (void)
   varve_restore_action_set_directory (action, "/restore", "qcow2");
   varve_restore_action_set_force (action, TRUE);
   assert_round_trip (job);
+  varve_restore_action_set_over (action, TRUE);
+  assert_refused (job, "one of both");
+  varve_restore_action_set_over (action, FALSE);
 
   g_autofree char *text = varve_job_to_xml (job);
   g_autoptr (VarveJob) again = varve_job_parse (text, strlen (text), "text", NULL);
@@ -272,6 +313,7 @@ test_refused_jobs (void)
   assert_refused (nameless, "job's name is missing");
   varve_job_add_backup (hollow, NULL, NULL, NULL);
   varve_job_add_restore (hollow, NULL, NULL);
+  varve_job_add_revert (hollow, NULL, NULL, NULL, NULL);
   assert_refused (hollow, "Action 1 (backup): The domain is missing");
 
   /* Even then there is a text, for a message; it only cannot be read back. */
@@ -489,6 +531,7 @@ main (int argc, char **argv)
   g_test_add_func ("/job-actions/images-and-disks", test_images_and_disks);
   g_test_add_func ("/job-actions/exclude-image", test_exclude_image);
   g_test_add_func ("/job-actions/restore", test_restore);
+  g_test_add_func ("/job-actions/revert", test_revert);
   g_test_add_func ("/job-actions/refused-jobs", test_refused_jobs);
   g_test_add_func ("/job-actions/refused-values", test_refused_values);
   g_test_add_func ("/job-actions/refused-addresses", test_refused_addresses);

@@ -222,6 +222,7 @@ static const char *const beyond_schema[] = {
   "libvirt-qdev",
   "restore-backup-time",
   "restore-disk-twice",
+  "restore-force-over",
   "restore-nowhere",
   "restore-nowhere-disks",
   "restore-same-path",

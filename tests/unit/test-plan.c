@@ -27,6 +27,7 @@ typedef struct {
   const char *bitmap;
   const char *older;
   bool inconsistent, disabled;
+  uint64_t dirty, older_dirty;
   /* the store: ID_A full, and ID_B on it, of this size */
   bool has_a, has_b;
   uint64_t backup_size; /* 0: 1 GiB */
@@ -53,6 +54,15 @@ static const Case cases[] = {
     .decision = VARVE_DECISION_INCREMENTAL, .base = ID_B, .since = CK_B, .reason = ID_B },
   { "older bitmap when the newer is of no backup", .bitmap = CK_B, .older = CK_A, .has_a = true,
     .decision = VARVE_DECISION_INCREMENTAL, .base = ID_A, .since = CK_A, .reason = ID_A },
+  { "put back: the bitmap made last has the least", .bitmap = CK_B, .dirty = 2 * GIB, .older = CK_A,
+    .older_dirty = 65536, .has_a = true, .has_b = true, .decision = VARVE_DECISION_INCREMENTAL,
+    .base = ID_A, .since = CK_A, .reason = ID_A },
+  { "the newest where they have the same", .bitmap = CK_B, .dirty = 65536, .older = CK_A,
+    .older_dirty = 65536, .has_a = true, .has_b = true, .decision = VARVE_DECISION_INCREMENTAL,
+    .base = ID_B, .since = CK_B, .reason = ID_B },
+  { "the newest where one does not tell", .bitmap = CK_B, .dirty = UINT64_MAX, .older = CK_A,
+    .older_dirty = 65536, .has_a = true, .has_b = true, .decision = VARVE_DECISION_INCREMENTAL,
+    .base = ID_B, .since = CK_B, .reason = ID_B },
   { "fork: the base is the bitmap's, not the newest", .bitmap = CK_A, .has_a = true, .has_b = true,
     .decision = VARVE_DECISION_INCREMENTAL, .base = ID_A, .since = CK_A, .reason = ID_A },
   { "inconsistent", .bitmap = CK_B, .inconsistent = true, .has_a = true, .has_b = true,
@@ -114,7 +124,7 @@ check_base (const VarveManifest *manifest, const char *disk, gpointer data)
 }
 
 static void
-add_bitmap (GPtrArray *bitmaps, const Case *c, const char *name)
+add_bitmap (GPtrArray *bitmaps, const Case *c, const char *name, uint64_t dirty)
 {
   VarveBitmap *bitmap;
 
@@ -123,6 +133,7 @@ add_bitmap (GPtrArray *bitmaps, const Case *c, const char *name)
   bitmap = varve_bitmap_new ("vda", name);
   bitmap->recording = !c->disabled && !c->inconsistent;
   bitmap->inconsistent = c->inconsistent;
+  bitmap->dirty = dirty;
   g_ptr_array_add (bitmaps, bitmap);
 }
 
@@ -173,8 +184,8 @@ plan_case (const Case *c, VarvePlanInput *input, GError **error)
   input->incremental = c->incremental ? c->incremental : "auto";
   input->push = c->push;
   add_disks (input->disks, c);
-  add_bitmap (input->bitmaps, c, c->older);
-  add_bitmap (input->bitmaps, c, c->bitmap);
+  add_bitmap (input->bitmaps, c, c->older, c->older_dirty);
+  add_bitmap (input->bitmaps, c, c->bitmap, c->dirty);
   if (c->has_a)
     add_manifest (input->manifests, c, ID_A);
   if (c->has_b)

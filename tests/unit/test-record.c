@@ -274,6 +274,8 @@ test_save_and_load (Fixture *f, gconstpointer data)
 
   full->phase = VARVE_PHASE_STARTING;
   g_assert_true (varve_record_save (full, f->dir, &error));
+  full->phase = VARVE_PHASE_REVERTING;
+  g_assert_true (varve_record_save (full, f->dir, &error));
   full->phase = VARVE_PHASE_STARTED;
   g_assert_true (varve_record_save (full, f->dir, &error));
   g_assert_no_error (error);

@@ -327,6 +327,7 @@ static const VarveStoreOps images_ops = {
   .list = varve_images_list,
   .check_base = varve_images_check_base,
   .read = varve_images_read,
+  .difference = varve_images_difference,
   .begin = varve_images_begin,
   .add_disk = varve_images_add_disk,
   .finish_disk = varve_images_finish_disk,

@@ -48,6 +48,9 @@ bool varve_images_list (VarveStoreImpl *impl, GPtrArray **out_manifests, GPtrArr
 /* read.c */
 bool varve_images_read (VarveStoreImpl *impl, const VarveManifest *manifest, const char *disk,
                         VarveStoreRead **out, GCancellable *cancellable, GError **error);
+bool varve_images_difference (VarveStoreImpl *impl, const VarveManifest *from,
+                              const VarveManifest *to, const char *disk, VarveStoreRead **out,
+                              GCancellable *cancellable, GError **error);
 /* One image with its chain. @links: layers, for the size of QEMU's caches. */
 bool varve_images_read_file (const char *path, const char *disk, unsigned links,
                              VarveStoreRead **out, GCancellable *cancellable, GError **error);

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "block/nbd.h"
+#include "block/qcow2-difference.h"
 #include "block/qcow2-header.h"
 #include "block/qcow2-source.h"
 #include "qemu/storage-daemon.h"
@@ -126,16 +127,66 @@ varve_images_read_file (const char *path, const char *disk, unsigned links, Varv
   return true;
 }
 
+static char *
+image_of (VarveStoreImpl *impl, const VarveManifest *manifest, const char *disk)
+{
+  const VarveManifestDisk *layer = varve_manifest_find_disk (manifest, disk);
+  g_autofree char *directory = impl->ops->directory (impl, manifest);
+
+  return g_build_filename (directory, layer->file, NULL);
+}
+
 bool
 varve_images_read (VarveStoreImpl *impl, const VarveManifest *manifest, const char *disk,
                    VarveStoreRead **out, GCancellable *cancellable, GError **error)
 {
-  const VarveManifestDisk *layer = varve_manifest_find_disk (manifest, disk);
-  g_autofree char *directory = impl->ops->directory (impl, manifest);
-  g_autofree char *path = g_build_filename (directory, layer->file, NULL);
+  g_autofree char *path = NULL;
 
-  return varve_images_check_base (impl, manifest, disk, cancellable, error) &&
-         varve_images_read_file (path, disk, layer->links, out, cancellable, error);
+  if (!varve_images_check_base (impl, manifest, disk, cancellable, error))
+    return false;
+  path = image_of (impl, manifest, disk);
+  return varve_images_read_file (path, disk, varve_manifest_find_disk (manifest, disk)->links, out,
+                                 cancellable, error);
+}
+
+/* Its tables, where varve wrote them; *@out NULL where only QEMU reads them. */
+static bool
+open_tables (VarveStoreImpl *impl, const VarveManifest *manifest, const char *disk,
+             BlockSource **out, GCancellable *cancellable, GError **error)
+{
+  g_autofree char *path = NULL;
+  g_autoptr (GError) local = NULL;
+
+  if (!varve_images_check_base (impl, manifest, disk, cancellable, error))
+    return false;
+  path = image_of (impl, manifest, disk);
+  *out = block_qcow2_source_open (path, NULL, &local);
+  if (*out != NULL || g_error_matches (local, VARVE_ERROR, VARVE_ERROR_UNSUPPORTED))
+    return true;
+  g_propagate_error (error, g_steal_pointer (&local));
+  return varve_prefix (error, "The image '%s' of disk '%s' cannot be opened", path, disk);
+}
+
+/* By the places that both chains read from. A full layer that was made of a chain (flatten) has its
+ * own places for all: across it nothing is told. */
+bool
+varve_images_difference (VarveStoreImpl *impl, const VarveManifest *from, const VarveManifest *to,
+                         const char *disk, VarveStoreRead **out, GCancellable *cancellable,
+                         GError **error)
+{
+  g_autoptr (BlockSource) old = NULL, wanted = NULL;
+  Reader *reader;
+
+  *out = NULL;
+  if (!open_tables (impl, from, disk, &old, cancellable, error) ||
+      !open_tables (impl, to, disk, &wanted, cancellable, error))
+    return false;
+  if (old == NULL || wanted == NULL || !block_qcow2_related (wanted, old))
+    return true;
+  *out = read_new (&reader);
+  reader->source = block_qcow2_difference_new (g_steal_pointer (&wanted), g_steal_pointer (&old));
+  (*out)->source = reader->source;
+  return true;
 }
 
 /* --- the cheap check -------------------------------------------------------------------------- */

@@ -12,6 +12,7 @@
 #include <unistd.h>
 #include <xxhash.h>
 
+#include "util/bytes.h"
 #include "util/checked.h"
 #include "util/durable.h"
 #include "util/error.h"
@@ -30,38 +31,6 @@ struct VarveSumsWriter {
   XXH3_state_t *hash;
   uint64_t count;
 };
-
-static void
-put32 (uint8_t *p, uint32_t value)
-{
-  value = GUINT32_TO_LE (value);
-  memcpy (p, &value, sizeof value);
-}
-
-static void
-put64 (uint8_t *p, uint64_t value)
-{
-  value = GUINT64_TO_LE (value);
-  memcpy (p, &value, sizeof value);
-}
-
-static uint32_t
-get32 (const uint8_t *p)
-{
-  uint32_t value;
-
-  memcpy (&value, p, sizeof value);
-  return GUINT32_FROM_LE (value);
-}
-
-static uint64_t
-get64 (const uint8_t *p)
-{
-  uint64_t value;
-
-  memcpy (&value, p, sizeof value);
-  return GUINT64_FROM_LE (value);
-}
 
 static char *
 hex (const uint8_t *hash)
@@ -101,8 +70,8 @@ varve_sums_writer_new (const char *path, uint64_t disk_size, GError **error)
     return NULL;
   }
   memcpy (header, MAGIC, 8);
-  put32 (header + 8, VERSION);
-  put64 (header + 16, disk_size);
+  varve_put_le32 (header + 8, VERSION);
+  varve_put_le64 (header + 16, disk_size);
   return append (writer, header, sizeof header, error) ? g_steal_pointer (&writer) : NULL;
 }
 
@@ -112,9 +81,9 @@ varve_sums_writer_add (const BlockSum *sum, gpointer data, GError **error)
   VarveSumsWriter *writer = data;
   uint8_t entry[RECORD];
 
-  put64 (entry, sum->offset);
-  put32 (entry + 8, sum->length);
-  put32 (entry + 12, sum->state == VARVE_EXTENT_DATA ? KIND_DATA : KIND_ZERO);
+  varve_put_le64 (entry, sum->offset);
+  varve_put_le32 (entry + 8, sum->length);
+  varve_put_le32 (entry + 12, sum->state == VARVE_EXTENT_DATA ? KIND_DATA : KIND_ZERO);
   memcpy (entry + 16, sum->hash, HASH);
   writer->count++;
   return append (writer, entry, sizeof entry, error);
@@ -126,7 +95,7 @@ varve_sums_writer_finish (VarveSumsWriter *writer, char **out_hash, GError **err
   uint8_t count[16] = { 0 };
   XXH128_canonical_t hash;
 
-  put64 (count, writer->count);
+  varve_put_le64 (count, writer->count);
   if (!append (writer, count, sizeof count, error))
     return false;
   XXH128_canonicalFromHash (&hash, XXH3_128bits_digest (writer->hash));
@@ -167,9 +136,9 @@ check_frame (const uint8_t *data, size_t length, const char *name, GError **erro
 
   if (length < 2 * RECORD || length % RECORD != 0)
     return damaged (error, name, "its length is wrong");
-  if (memcmp (data, MAGIC, 8) != 0 || get32 (data + 8) != VERSION)
+  if (memcmp (data, MAGIC, 8) != 0 || varve_get_le32 (data + 8) != VERSION)
     return damaged (error, name, "it has not the header of a sums file");
-  if (get64 (data + length - RECORD) != length / RECORD - 2)
+  if (varve_get_le64 (data + length - RECORD) != length / RECORD - 2)
     return damaged (error, name, "its count is wrong");
   XXH128_canonicalFromHash (&hash, XXH3_128bits (data, length - HASH));
   if (memcmp (hash.digest, data + length - HASH, HASH) != 0)
@@ -181,11 +150,11 @@ static bool
 parse_entry (const uint8_t *p, uint64_t disk_size, uint64_t *end, BlockSum *out, const char *name,
              GError **error)
 {
-  uint32_t kind = get32 (p + 12);
+  uint32_t kind = varve_get_le32 (p + 12);
   uint64_t next;
 
-  out->offset = get64 (p);
-  out->length = get32 (p + 8);
+  out->offset = varve_get_le64 (p);
+  out->length = varve_get_le32 (p + 8);
   if (kind != KIND_DATA && kind != KIND_ZERO)
     return damaged (error, name, "an entry is neither data nor zero");
   if (out->length == 0 || out->offset < *end || !varve_add (out->offset, out->length, &next) ||
@@ -205,7 +174,7 @@ varve_sums_parse (const uint8_t *data, size_t length, const char *name, GError *
 
   if (!check_frame (data, length, name, error))
     return NULL;
-  sums->disk_size = get64 (data + 16);
+  sums->disk_size = varve_get_le64 (data + 16);
   sums->count = length / RECORD - 2;
   sums->entries = g_new0 (BlockSum, sums->count);
   sums->hash = hex (data + length - HASH);

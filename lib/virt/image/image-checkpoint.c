@@ -14,9 +14,8 @@
 #include "util/failpoint.h"
 #include "virt/qemu-bitmaps.h"
 
-/* Stores what the transaction did. */
-static bool
-store (VarveStorageDaemon *daemon, JsonArray *actions, GError **error)
+bool
+varve_image_store_bitmaps (VarveStorageDaemon *daemon, JsonArray *actions, GError **error)
 {
   return varve_qemu_transact (varve_storage_daemon_qmp (daemon), actions, error) &&
          varve_failpoint ("image-checkpoint-changed", error) &&
@@ -83,8 +82,9 @@ may_add (VarveImageDomain *domain, const char *disk, const char *name, GCancella
                       name);
 }
 
-static bool
-check_added (VarveImageDomain *domain, const char *name, GPtrArray *disks, GError **error)
+bool
+varve_image_check_added (VarveImageDomain *domain, const char *name, GPtrArray *disks,
+                         GError **error)
 {
   g_autoptr (GPtrArray) bitmaps = NULL;
 
@@ -111,7 +111,7 @@ add_bitmaps (VarveImageDomain *domain, const char *name, GPtrArray *disks,
   for (guint i = 0; i < disks->len; i++)
     varve_qemu_add_bitmap (
         actions, varve_storage_daemon_node (daemon, g_ptr_array_index (disks, i)), name, true);
-  return store (daemon, actions, error);
+  return varve_image_store_bitmaps (daemon, actions, error);
 }
 
 bool
@@ -125,7 +125,7 @@ varve_image_checkpoint_add (VarveDomain *base, const char *name, const char *des
       return false;
   }
   if (add_bitmaps (domain, name, disks, cancellable, error) &&
-      check_added (domain, name, disks, error))
+      varve_image_check_added (domain, name, disks, error))
     return true;
   /* None of them was there before, so none is anybody else's. */
   varve_image_checkpoint_remove (base, name, NULL, NULL);
@@ -162,7 +162,7 @@ merge_bitmaps (VarveStorageDaemon *daemon, GPtrArray *plan, const char *into, GE
 
     varve_qemu_merge_bitmaps (actions, varve_storage_daemon_node (daemon, disk->disk), into, disk);
   }
-  return store (daemon, actions, error);
+  return varve_image_store_bitmaps (daemon, actions, error);
 }
 
 bool

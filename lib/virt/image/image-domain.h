@@ -66,3 +66,25 @@ bool varve_image_snapshot_finish (VarveSnapshot *base, GCancellable *cancellable
 bool varve_image_snapshot_end (VarveSnapshot *base, bool start_was_cut, GCancellable *cancellable,
                                GError **error);
 void varve_image_snapshot_free (VarveSnapshot *base);
+
+/* What a snapshot and a rewrite have in common: the daemon that serves a start's disks, with the maps
+ * that it wants; and where one of them is. */
+VarveStorageDaemon *varve_image_serve (VarveImageDomain *domain, const VarveStart *start,
+                                       bool writable, GCancellable *cancellable, GError **error);
+void varve_image_endpoint (VarveStorageDaemon *daemon, const VarveStart *start,
+                           const VarveStartDisk *disk, bool writable, VarveEndpoint *out);
+/* What start refuses. */
+bool varve_image_check_start (VarveImageDomain *domain, const VarveStart *start,
+                              GCancellable *cancellable, GError **error);
+/* Changes bitmaps in one transaction (transfer full), and quits the daemon, which stores them. */
+bool varve_image_store_bitmaps (VarveStorageDaemon *daemon, JsonArray *actions, GError **error);
+/* Each of @disks (char *) has the new checkpoint @name. */
+bool varve_image_check_added (VarveImageDomain *domain, const char *name, GPtrArray *disks,
+                              GError **error);
+
+bool varve_image_rewrite (VarveDomain *base, const VarveStart *start, VarveRewrite **out,
+                          GCancellable *cancellable, GError **error);
+bool varve_image_rewrite_endpoint (VarveRewrite *base, const char *disk, VarveEndpoint *out,
+                                   GCancellable *cancellable, GError **error);
+bool varve_image_rewrite_finish (VarveRewrite *base, GCancellable *cancellable, GError **error);
+void varve_image_rewrite_free (VarveRewrite *base);

@@ -21,7 +21,6 @@
 #include <unistd.h>
 
 #include "qemu/image-lock.h"
-#include "qemu/storage-daemon.h"
 #include "util/durable.h"
 #include "util/error.h"
 #include "util/failpoint.h"
@@ -63,9 +62,9 @@ varve_image_domain_attach (VarveDomain *base, const VarveStart *start, VarveSnap
   return true;
 }
 
-static bool
-check_start (VarveImageDomain *domain, const VarveStart *start, GCancellable *cancellable,
-             GError **error)
+bool
+varve_image_check_start (VarveImageDomain *domain, const VarveStart *start,
+                         GCancellable *cancellable, GError **error)
 {
   g_autoptr (VarveStartReport) report = NULL;
 
@@ -138,70 +137,13 @@ remove_added (VarveImageDomain *domain, const VarveStart *start, guint added)
   }
 }
 
-/* Where several bitmaps make up the map: what the daemon merges them into. (transfer full) */
-static char *
-merged_name (const VarveStart *start, const VarveStartDisk *disk)
-{
-  return disk->since && disk->since_also ? g_strconcat ("varve-", start->session, NULL) : NULL;
-}
-
-/* NULL-terminated; the names are borrowed. */
-static GPtrArray *
-bitmaps_since (const VarveStartDisk *disk)
-{
-  GPtrArray *names = g_ptr_array_new ();
-
-  if (disk->since)
-    g_ptr_array_add (names, disk->since);
-  for (guint i = 0; disk->since && disk->since_also && i < disk->since_also->len; i++)
-    g_ptr_array_add (names, g_ptr_array_index (disk->since_also, i));
-  g_ptr_array_add (names, NULL);
-  return names;
-}
-
-static VarveStorageDaemon *
-start_daemon (VarveImageDomain *domain, const VarveStart *start, GCancellable *cancellable,
-              GError **error)
-{
-  guint n = start->disks->len;
-  g_autofree VarveDaemonExport *exports = g_new0 (VarveDaemonExport, n);
-  g_autoptr (GPtrArray) lists = g_ptr_array_new_with_free_func ((GDestroyNotify)g_ptr_array_unref);
-  g_autoptr (GPtrArray) merged = g_ptr_array_new_with_free_func (g_free);
-
-  for (guint i = 0; i < n; i++) {
-    const VarveStartDisk *disk = g_ptr_array_index (start->disks, i);
-    GPtrArray *names = bitmaps_since (disk);
-    char *name = merged_name (start, disk);
-
-    g_ptr_array_add (lists, names);
-    g_ptr_array_add (merged, name);
-    exports[i].image = g_hash_table_lookup (domain->images, disk->disk);
-    exports[i].export_name = disk->disk;
-    exports[i].merged_name = name;
-    if (name)
-      exports[i].merged = (const char *const *)names->pdata;
-    else
-      exports[i].bitmaps = (const char *const *)names->pdata;
-  }
-  return varve_storage_daemon_start (start->push ? NULL : start->directory, exports, n, cancellable,
-                                     error);
-}
-
 /* A new bitmap counts when the image itself has it: stored, recording, sound. */
 static bool
 read_back (VarveStorageDaemon *daemon, const VarveStart *start, GCancellable *cancellable,
            GError **error)
 {
-  g_autoptr (GPtrArray) disks = g_ptr_array_new ();
-  g_autoptr (GPtrArray) bitmaps = NULL;
-
-  for (guint i = 0; i < start->disks->len; i++) {
-    const VarveStartDisk *disk = g_ptr_array_index (start->disks, i);
-
-    if (disk->checkpoint)
-      g_ptr_array_add (disks, disk->disk);
-  }
-  bitmaps = varve_image_domain_loaded (daemon, disks, cancellable, error);
+  g_autoptr (GPtrArray) disks = varve_start_marked_disks (start);
+  g_autoptr (GPtrArray) bitmaps = varve_image_domain_loaded (daemon, disks, cancellable, error);
   for (guint i = 0; bitmaps && i < disks->len; i++) {
     if (!varve_qemu_check_added (bitmaps, g_ptr_array_index (disks, i), start->checkpoint, true,
                                  error))
@@ -216,7 +158,7 @@ start_steps (VarveImageDomain *domain, const VarveStart *start, guint *out_added
 {
   if (!add_bitmaps (domain, start, out_added, cancellable, error))
     return false;
-  *out_daemon = start_daemon (domain, start, cancellable, error);
+  *out_daemon = varve_image_serve (domain, start, false, cancellable, error);
   return *out_daemon && varve_failpoint ("image-start-daemon", error) &&
          read_back (*out_daemon, start, cancellable, error) &&
          (!start->push || varve_image_push_start (*out_daemon, start, cancellable, error));
@@ -233,7 +175,7 @@ varve_image_domain_start (VarveDomain *base, const VarveStart *start, VarveSnaps
 
   *out = NULL;
   *out_pause_us = 0;
-  if (!check_start (domain, start, cancellable, error))
+  if (!varve_image_check_start (domain, start, cancellable, error))
     return false;
   locks = lock_raw (domain, start, error);
   if (!locks)
@@ -280,15 +222,7 @@ varve_image_snapshot_endpoint (VarveSnapshot *base, const char *disk, VarveEndpo
                         base->domain->name);
   if (!is_alive (snapshot))
     return throw_lost (snapshot, error);
-  out->uri = varve_storage_daemon_uri (snapshot->daemon, disk);
-  out->socket = g_strdup (varve_storage_daemon_socket (snapshot->daemon));
-  out->export_name = g_strdup (disk);
-  g_autofree char *merged = merged_name (base->start, found);
-  if (found->since)
-    out->dirty_context = g_strconcat ("qemu:dirty-bitmap:", merged ? merged : found->since, NULL);
-  out->allocation_context = g_strdup ("base:allocation");
-  out->contexts_may_share = true;
-  out->connections = 2;
+  varve_image_endpoint (snapshot->daemon, base->start, found, false, out);
   return true;
 }
 

@@ -12,6 +12,7 @@
  *   libvirt-push.c        the same of a job that writes the disks itself
  *   libvirt-checkpoint.c  removal and metadata
  *   libvirt-manage.c      checkpoints without a backup: add, merge, redefine
+ *   libvirt-rewrite.c     writing to the disks of a domain that is off
  *   libvirt-stopped.c     all of it for a domain that is off, through the image driver
  *
  * Invariants: nothing process-wide is registered (no event loop, no global error function); state
@@ -169,6 +170,18 @@ bool varve_libvirt_stopped_check (VarveLibvirtDomain *self, const VarveStart *st
 bool varve_libvirt_stopped_start (VarveLibvirtDomain *self, const VarveStart *start,
                                   VarveSnapshot **out, uint64_t *out_pause_us,
                                   GCancellable *cancellable, GError **error);
+/* Tells libvirt of the start's bitmaps, which the images have. */
+bool varve_libvirt_stopped_register (VarveLibvirtDomain *self, const VarveStart *start,
+                                     GError **error);
 /* What a worker that died may have left of a session with images; nothing left is no error. */
 bool varve_libvirt_stopped_end (VarveLibvirtDomain *self, const VarveStart *start,
                                 bool start_was_cut, GCancellable *cancellable, GError **error);
+
+/* --- libvirt-rewrite.c --- */
+bool varve_libvirt_rewrite_check (VarveDomain *, GCancellable *, GError **);
+bool varve_libvirt_rewrite (VarveDomain *, const VarveStart *, VarveRewrite **out, GCancellable *,
+                            GError **);
+bool varve_libvirt_rewrite_endpoint (VarveRewrite *, const char *disk, VarveEndpoint *out,
+                                     GCancellable *, GError **);
+bool varve_libvirt_rewrite_finish (VarveRewrite *, GCancellable *, GError **);
+void varve_libvirt_rewrite_free (VarveRewrite *);

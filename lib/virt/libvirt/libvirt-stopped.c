@@ -76,23 +76,24 @@ varve_libvirt_stopped_check (VarveLibvirtDomain *self, const VarveStart *start,
          varve_domain_check (images, start, out, cancellable, error);
 }
 
-/* Tells libvirt of the new bitmaps. On failure they go again, so that nothing is left of the start.
- */
+bool
+varve_libvirt_stopped_register (VarveLibvirtDomain *self, const VarveStart *start, GError **error)
+{
+  g_autoptr (GPtrArray) disks = varve_start_marked_disks (start);
+  int64_t now = g_get_real_time () / G_USEC_PER_SEC;
+
+  return disks->len == 0 ||
+         varve_libvirt_checkpoint_define (self, start->checkpoint, start->description, now, disks,
+                                          false, error);
+}
+
+/* On failure the bitmaps go again, so that nothing is left of the start. */
 static bool
 register_checkpoint (VarveLibvirtDomain *self, VarveLibvirtSnapshot *snapshot, GError **error)
 {
   const VarveStart *start = snapshot->base.start;
-  g_autoptr (GPtrArray) disks = g_ptr_array_new ();
-  int64_t now = g_get_real_time () / G_USEC_PER_SEC;
 
-  for (guint i = 0; start->checkpoint && i < start->disks->len; i++) {
-    const VarveStartDisk *disk = g_ptr_array_index (start->disks, i);
-
-    if (disk->checkpoint)
-      g_ptr_array_add (disks, disk->disk);
-  }
-  if (disks->len == 0 || varve_libvirt_checkpoint_define (
-                             self, start->checkpoint, start->description, now, disks, false, error))
+  if (varve_libvirt_stopped_register (self, start, error))
     return true;
   if (varve_snapshot_end (snapshot->image_snapshot, false, NULL, NULL))
     varve_domain_checkpoint_remove (snapshot->images, start->checkpoint, NULL, NULL);
