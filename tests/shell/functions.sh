@@ -147,6 +147,12 @@ end_process ()
   wait "$pid" 2> /dev/null || return 0
 }
 
+# The system's: what stands before it in PATH may take ten times as long to begin (pyenv's shim).
+python3 ()
+{
+  command -p python3 "$@"
+}
+
 # ---- varve -----------------------------------------------------------------------------------------
 
 export VARVE_SCHEMA_DIR=$srcdir/xml-schemas

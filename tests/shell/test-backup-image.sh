@@ -15,28 +15,42 @@ change ()
   qemu-io -f qcow2 "$tmp/$1.qcow2" "${@:2}" > "$tmp/io.log"
 }
 
-make_disk "$tmp/a.qcow2" 256M
-make_disk "$tmp/b.qcow2" 100M
-change a -c 'write -P 1 0 20M' -c 'write -z 30M 2M' -c 'write -P 2 255M 1M'
+make_disk "$tmp/a.qcow2" 96M
+make_disk "$tmp/b.qcow2" 40M
+change a -c 'write -P 1 0 12M' -c 'write -z 30M 2M' -c 'write -P 2 95M 1M'
 change b -c 'write -P 3 1000 70000'
 proved_backup
 assert_decision vda full 'first backup'
 assert_decision vdb full 'first backup'
 first=$last_backup
 
-change a -c 'write -P 4 5M 100k' -c 'discard 10M 4M' -c 'write -P 5 100M 1'
+change a -c 'write -P 4 5M 100k' -c 'discard 8M 2M' -c 'write -P 5 50M 1'
 proved_backup
 assert_decision vda incremental "changed since backup $first"
 assert_decision vdb incremental
 
-change b -c 'write -z 0 128k' -c 'write -P 6 99M 1M'
+change b -c 'write -z 0 128k' -c 'write -P 6 39M 1M'
 proved_backup
-change a -c 'write -z 0 20M'
-change b -c 'write -P 7 0 100M'
+change a -c 'write -z 0 12M'
+change b -c 'write -P 7 0 40M'
 proved_backup
 assert_decision vda incremental
 assert_decision vdb incremental
+varve list --from "images:$store" > "$tmp/list.log"
+assert_equal "$(sed 1d "$tmp/list.log" | wc -l)" 4 "backups that are listed"
 
+# Under valgrind each restore takes long: of the first and the last, which have the shortest and the longest chain.
+if [ -n "${VARVE_VALGRIND:-}" ]; then
+  for file in "$tmp"/digest.2*; do
+    case "$file" in
+    *".$first."* | *".$last_backup."*) ;;
+    *)
+      rm "$file"
+      proof_count=$((proof_count - 1))
+      ;;
+    esac
+  done
+fi
 assert_all_exact
 assert_nothing_left
 assert_equal "$(qemu-img info -f qcow2 "$tmp/a.qcow2" | grep -c 'name: varve\.')" 2 "checkpoints kept"

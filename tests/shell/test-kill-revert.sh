@@ -132,10 +132,10 @@ VARVE_FAILPOINT=revert-tick:stop "${varve_command[@]}" revert "${backup_args[@]}
   --no-keep "$one" > "$tmp/stopped.log" 2>&1 &
 pid=$!
 cleanup_fn end_process "$pid" KILL
-wait_for 60 "the revert to reach revert-tick" ended_or_stopped "$pid"
+wait_for 120 "the revert to reach revert-tick" ended_or_stopped "$pid"
 daemon=$(pgrep -x -P "$pid" qemu-storage-da)
 kill -KILL "$daemon"
-kill -CONT "$pid"
+continue_to_end "$pid"
 status=0
 wait "$pid" || status=$?
 if [ "$status" -eq 0 ]; then

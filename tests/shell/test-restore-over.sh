@@ -47,7 +47,7 @@ for format in raw qcow2; do
   status=0
   VARVE_FAILPOINT=restore-copied:kill restore --disk "vda=$target,format=$format" --over 2> "$tmp/killed.log" || status=$?
   assert_equal "$status" 137 "status of a restore that was killed"
-  wait_for 20 "the storage daemon to go" restore --disk "vda=$target,format=$format" --over
+  wait_for 120 "the storage daemon to go" restore --disk "vda=$target,format=$format" --over
   assert_digest "$target" "$format" "$expected" "disk vda at backup $backup"
 done
 # A thin disk comes back thin: what was data, and is zeros at the backup, takes no room.
@@ -71,7 +71,7 @@ serve ()
   served=$!
   cleanup_fn end_process "$served" KILL
   uri="nbd+unix:///disk?socket=$tmp/nbd.sock"
-  wait_for 20 "the NBD server" test -S "$tmp/nbd.sock"
+  wait_for 120 "the NBD server" test -S "$tmp/nbd.sock"
 }
 
 make_disk "$tmp/n.qcow2" 96M
@@ -148,7 +148,7 @@ end_process "$served"
 # A disk that somebody runs on.
 for format in raw qcow2; do
   serve "$tmp/over.$format" "$format"
-  wait_for 20 "qemu-nbd to have the image" nbdinfo "$uri"
+  wait_for 120 "qemu-nbd to have the image" nbdinfo "$uri"
   refused 8 'in use|is open|has it open' --disk "vda=$tmp/over.$format,format=$format" --over
   refused 8 'in use|is open|has it open' --disk "vda=$tmp/over.$format,format=$format" --force
   end_process "$served"
