@@ -115,8 +115,6 @@ def main():
         results += [check_ratio(table, *row) for row in REVERT_RATIOS]
     if "backups" in parts:
         results += [check_ratio(table, *row) for row in BACKUP_RATIOS]
-    if "reverts" in parts:
-        results += [check_ratio(table, *row) for row in REVERT_RATIOS]
     if "pushes" in parts:
         results += [check_ratio(table, *row) for row in PUSH_RATIOS] + [check_more(table, *PUSH_MORE)]
     if parts != ["latency"]:
