@@ -26,6 +26,7 @@ requires virtnbdbackup virtnbdrestore nbdcopy nbdkit qemu-nbd mke2fs
 requires_libvirt
 
 copy_tool=$builddir/tests/bench/copy-tool
+all_parts=(copies reverts backups latency pushes)
 results=$tmp/results.json
 store=$tmp/store
 peer=$tmp/peer
@@ -331,11 +332,20 @@ bench_backups ()
 
 echo "in $tmp, $ROUNDS rounds, $(nproc) processors, $(varve --version)"
 mkdir "$store"
+for part in $BENCH_PARTS; do
+  if [[ " ${all_parts[*]} " != *" $part "* ]]; then
+    fail "BENCH_PARTS names '$part'; there are: ${all_parts[*]}"
+  fi
+done
+: > "$results"
 if [ "$BENCH_PARTS" != latency ]; then
   make_source
 fi
-for part in $BENCH_PARTS; do
-  "bench_$part"
+# In this order, whatever that of their names is.
+for part in "${all_parts[@]}"; do
+  if [[ " $BENCH_PARTS " == *" $part "* ]]; then
+    "bench_$part"
+  fi
 done
 if [ -n "${BENCH_KEEP:-}" ]; then
   cp "$results" "$BENCH_KEEP"

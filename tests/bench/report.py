@@ -48,14 +48,14 @@ def print_sections(table):
     for section, tools in table.items():
         reference = median(next(iter(tools.values())), "wall")
         print(f"\n{section}")
-        print(f"  {'':22} {'seconds':>8} {'min':>7} {'max':>7} {'ratio':>6} {'CPU s':>7} {'PSS MiB':>8}  runs")
+        print(f"  {'':29} {'seconds':>8} {'min':>7} {'max':>7} {'ratio':>6} {'CPU s':>7} {'PSS MiB':>8}  runs")
         for tool, rows in tools.items():
             wall = median(rows, "wall")
             lowest = min(row["wall"] for row in rows)
             highest = max(row["wall"] for row in rows)
             peak = max(row["pss_kib"] for row in rows) / 1024
             print(
-                f"  {tool:22} {wall:8.2f} {lowest:7.2f} {highest:7.2f} {wall / reference:6.2f}"
+                f"  {tool:29} {wall:8.2f} {lowest:7.2f} {highest:7.2f} {wall / reference:6.2f}"
                 f" {median(rows, 'cpu'):7.2f} {peak:8.1f}  {len(rows)}"
             )
 
@@ -108,6 +108,8 @@ def main():
     parts = sys.argv[2:]
     results = []
     print_sections(table)
+    if parts == ["latency"]:
+        return
     print("\nlimits (on medians)")
     if "copies" in parts:
         results += [check_ratio(table, *row) for row in COPY_RATIOS] + [check_growth(table)]
@@ -117,8 +119,7 @@ def main():
         results += [check_ratio(table, *row) for row in BACKUP_RATIOS]
     if "pushes" in parts:
         results += [check_ratio(table, *row) for row in PUSH_RATIOS] + [check_more(table, *PUSH_MORE)]
-    if parts != ["latency"]:
-        results.append(check_peak(table))
+    results.append(check_peak(table))
     sys.exit(0 if all(results) else 1)
 
 
