@@ -100,25 +100,6 @@ check_kind (const VarveRestoreTarget *target, VarveTargetKind kind, uint64_t siz
 }
 
 bool
-varve_restore_same_target (const char *a, const char *b)
-{
-  g_autofree char *name_a = g_path_get_basename (a);
-  g_autofree char *name_b = g_path_get_basename (b);
-  g_autofree char *parent_a = g_path_get_dirname (a);
-  g_autofree char *parent_b = g_path_get_dirname (b);
-  struct stat x, y;
-  bool is_a = stat (a, &x) == 0, is_b = stat (b, &y) == 0;
-
-  if (g_str_equal (a, b))
-    return true;
-  if (is_a && is_b && S_ISBLK (x.st_mode) && S_ISBLK (y.st_mode))
-    return x.st_rdev == y.st_rdev;
-  if (!is_a && !is_b && g_str_equal (name_a, name_b))
-    is_a = is_b = stat (parent_a, &x) == 0 && stat (parent_b, &y) == 0;
-  return is_a && is_b && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
-}
-
-bool
 varve_restore_check (VarveStoreImpl *store, const VarveRestoreTarget *target, uint64_t size,
                      GCancellable *cancellable, GError **error)
 {

@@ -26,9 +26,6 @@ typedef struct {
 bool varve_restore_check (VarveStoreImpl *store, const VarveRestoreTarget *target, uint64_t size,
                           GCancellable *cancellable, GError **error);
 
-/* Whether both paths lead to one file or device, by whatever names, also where it is yet to be made. */
-bool varve_restore_same_target (const char *a, const char *b);
-
 bool varve_restore_disk (VarveStoreImpl *store, const VarveManifest *manifest,
                          const VarveRestoreTarget *target, BlockTickFunc tick, gpointer tick_data,
                          BlockCopyStats *out_stats, GCancellable *cancellable, GError **error);
