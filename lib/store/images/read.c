@@ -101,6 +101,7 @@ varve_images_read_by_qemu (const char *path, const char *disk, unsigned links, b
   varve_remove_tree (reader->directory, NULL);
   g_clear_pointer (&reader->directory, g_free);
   read->source = reader->source;
+  read->has_helper = true;
   *out = g_steal_pointer (&read);
   return true;
 }
