@@ -19,7 +19,9 @@ typedef struct {
   gint64 begun;  /* monotonic us: of this action, and of the disk that is copied */
   gint64 disk_begun;
   char *disk;
-  char *backup; /* of the action that was done last */
+  /* Of the action that was done last: */
+  char *backup;
+  char *why_nothing; /* why it wrote nothing; NULL: it did write */
 } CliOutput;
 
 /* A VarveEventFunc; @output is a CliOutput. */

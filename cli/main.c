@@ -73,6 +73,7 @@ run_verb (const Verb *verb, int argc, char **argv)
   }
   g_free (cli.output.disk);
   g_free (cli.output.backup);
+  g_free (cli.output.why_nothing);
   return status;
 }
 

@@ -255,6 +255,8 @@ cli_output_event (const VarveEvent *event, gpointer data)
   if (event->type == VARVE_EVENT_RUN_DONE) {
     g_free (output->backup);
     output->backup = g_strdup (event->backup);
+    g_free (output->why_nothing);
+    output->why_nothing = g_strdup (event->text);
   }
   if (output->json)
     event_json (output, event);

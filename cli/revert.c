@@ -88,6 +88,13 @@ whole_backup (const char *domain, const char *backup)
   return backup[0] == '@' ? g_strconcat (domain, backup, NULL) : g_strdup (backup);
 }
 
+/* The plan found that there is nothing to write: so there is nothing to ask. */
+static bool
+is_done (const Cli *cli)
+{
+  return g_strcmp0 (cli->output.why_nothing, "nothing to write") == 0;
+}
+
 static bool
 is_yes (const char *answer)
 {
@@ -131,6 +138,8 @@ cli_revert (Cli *cli, int argc, char **argv, GError **error)
   backup = whole_backup (argv[1], argc > 2 ? argv[2] : NULL);
   if (o.yes || o.dry_run || o.source.print_xml)
     return run (cli, &o, argv[1], backup, o.dry_run, error);
-  return run (cli, &o, argv[1], backup, true, error) && ask (cli, argv[1], error) &&
-         run (cli, &o, argv[1], cli->output.backup, false, error);
+  if (!run (cli, &o, argv[1], backup, true, error))
+    return false;
+  return is_done (cli) ||
+         (ask (cli, argv[1], error) && run (cli, &o, argv[1], cli->output.backup, false, error));
 }

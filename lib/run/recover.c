@@ -25,29 +25,43 @@ varve_recover_warn (const VarveEventSink *events, const char *text)
   varve_event_emit (events, &event);
 }
 
+typedef enum {
+  PLANNED,     /* nothing was done */
+  DOMAIN_GONE, /* all that was left was the record */
+  STANDS,      /* no guest of it runs */
+  RUNS,        /* a guest that was halted for it runs again */
+} Outcome;
+
 /* "ended session X of backup Y"; a revert is finished, not ended. (transfer full) */
 static char *
-what_is_done (const VarveRecord *record, bool dry_run, bool domain_gone)
+what_is_done (const VarveRecord *record, Outcome outcome)
 {
+  const char *exited =
+      outcome == STANDS && record->was_running ? "; its QEMU has exited, so start it" : "";
+
   if (!varve_record_is_revert (record))
-    return g_strdup_printf ("%s session %s of backup %s", dry_run ? "would end" : "ended",
-                            record->id, record->backup ? record->backup : "none");
-  if (domain_gone)
+    return g_strdup_printf ("%s session %s of backup %s",
+                            outcome == PLANNED ? "would end" : "ended", record->id,
+                            record->backup ? record->backup : "none");
+  if (outcome == DOMAIN_GONE)
     return g_strdup_printf ("forgot the revert to backup %s, as the domain is gone",
                             record->backup);
   if (record->phase != VARVE_PHASE_REVERTING)
-    return g_strdup_printf ("%s the guest, which was halted for a revert to backup %s%s",
-                            dry_run ? "would start" : "started", record->backup,
-                            record->phase == VARVE_PHASE_HALTED ? " that wrote nothing" : "");
-  return g_strdup_printf ("%s the revert to backup %s, which was cut off",
-                          dry_run ? "would finish" : "finished", record->backup);
+    return g_strdup_printf (
+        "%s the guest, which was halted for a revert to backup %s%s%s",
+        outcome == PLANNED ? "would start"
+        : outcome == RUNS  ? "started"
+                           : "let go of",
+        record->backup, record->phase == VARVE_PHASE_HALTED ? " that wrote nothing" : "", exited);
+  return g_strdup_printf ("%s the revert to backup %s, which was cut off%s",
+                          outcome == PLANNED ? "would finish" : "finished", record->backup, exited);
 }
 
 static void
-tell (const VarveEventSink *events, const VarveRecord *record, bool dry_run, bool domain_gone)
+tell (const VarveEventSink *events, const VarveRecord *record, Outcome outcome)
 {
-  g_autofree char *text = what_is_done (record, dry_run, domain_gone);
-  VarveEvent event = { .type = dry_run ? VARVE_EVENT_NOTE : VARVE_EVENT_RECOVERED,
+  g_autofree char *text = what_is_done (record, outcome);
+  VarveEvent event = { .type = outcome == PLANNED ? VARVE_EVENT_NOTE : VARVE_EVENT_RECOVERED,
                        .action = "recover",
                        .domain = record->domain,
                        .backup = record->backup,
@@ -82,8 +96,10 @@ bool
 varve_recover_record (const VarveStateDir *state, VarveDomain *domain, const VarveRecord *record,
                       const VarveEventSink *events, GCancellable *cancellable, GError **error)
 {
+  bool runs = false;
+
   if (varve_record_is_revert (record)) {
-    if (!varve_revert_resume (state, domain, record->id, events, cancellable, error))
+    if (!varve_revert_resume (state, domain, record->id, events, &runs, cancellable, error))
       return false;
   } else if (!varve_session_recover (state, domain, record, is_committed, NULL, cancellable, error))
     return false;
@@ -91,7 +107,7 @@ varve_recover_record (const VarveStateDir *state, VarveDomain *domain, const Var
   if (!varve_export_is_hosted (state, record->id) &&
       !varve_export_forget (state, record->id, error))
     return false;
-  tell (events, record, false, domain == NULL);
+  tell (events, record, domain == NULL ? DOMAIN_GONE : runs ? RUNS : STANDS);
   return true;
 }
 
@@ -216,7 +232,7 @@ visit (const VarveStateDir *state, const char *id, bool dry_run, const VarveEven
     return true;
   record = varve_record_load (state, id, &error);
   if (record != NULL && dry_run) {
-    tell (events, record, true, false);
+    tell (events, record, PLANNED);
     return true;
   }
   if (record != NULL && recover_one (state, record, events, cancellable, &error))

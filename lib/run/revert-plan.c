@@ -137,18 +137,16 @@ check_disk (const VarveLook *look, const VarveManifest *wanted, const char *name
 }
 
 static bool
-check_state (const VarveLook *look, const VarveRevertPlan *plan, GCancellable *cancellable,
-             GError **error)
+check_state (const VarveLook *look, const VarveRevertPlan *plan, GError **error)
 {
   bool running = look->state == VARVE_DOMAIN_RUNNING;
 
-  if (look->state != VARVE_DOMAIN_OFF && !(running ? plan->may_run : plan->halted))
-    return varve_throw (error, VARVE_ERROR_REFUSED,
-                        "Domain '%s' is %s: what it holds of its disks in memory would damage what "
-                        "is put back. Shut it down first%s.",
-                        look->domain->name, running ? "not off" : "paused, not off",
-                        running ? ", or have it turned off and started again (--restart)" : "");
-  return varve_domain_rewrite_check (look->domain, running, cancellable, error);
+  return look->state == VARVE_DOMAIN_OFF || (running ? plan->may_run : plan->halted) ||
+         varve_throw (error, VARVE_ERROR_REFUSED,
+                      "Domain '%s' is %s: what it holds of its disks in memory would damage what "
+                      "is put back. Shut it down first%s.",
+                      look->domain->name, running ? "not off" : "paused, not off",
+                      running ? ", or have it turned off and started again (--restart)" : "");
 }
 
 /* --- how much --------------------------------------------------------------------------------- */
@@ -226,12 +224,15 @@ varve_revert_plan (const VarveLook *look, const VarveManifest *wanted, GPtrArray
   out->wanted = wanted;
   out->disks = g_ptr_array_new_with_free_func (plan_disk_free);
   out->left = g_ptr_array_new_with_free_func (g_free);
-  if (!check_state (look, out, cancellable, error) ||
+  if (!check_state (look, out, error) ||
       !choose (wanted, include, exclude, names, out->left, error))
     return false;
   for (guint i = 0; i < names->len; i++)
     if (!check_disk (look, wanted, g_ptr_array_index (names, i), error))
       return false;
+  if (!varve_domain_rewrite_check (look->domain, names, look->state == VARVE_DOMAIN_RUNNING,
+                                   cancellable, error))
+    return false;
   out->plans = varve_look_plan (look, &increments, error);
   for (guint i = 0; out->plans != NULL && i < out->plans->len; i++) {
     const VarvePlanDisk *plan = g_ptr_array_index (out->plans, i);

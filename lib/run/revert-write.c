@@ -238,13 +238,16 @@ write_disks (Work *work, GCancellable *cancellable, GError **error)
          varve_failpoint ("revert-finished", error);
 }
 
-/* The record goes last: while it is there nobody takes the revert for done. */
+/* The record goes last: while it is there nobody takes the revert for done. *@out_runs: the guest, which was halted for
+ * it, does again. */
 static bool
-let_go (const VarveStateDir *state, VarveDomain *domain, const VarveRecord *record, GError **error)
+let_go (const VarveStateDir *state, VarveDomain *domain, const VarveRecord *record, bool *out_runs,
+        GError **error)
 {
   bool written = record->phase != VARVE_PHASE_HALTED;
 
-  if (record->was_running && !varve_domain_restart (domain, written, NULL, error))
+  *out_runs = false;
+  if (record->was_running && !varve_domain_restart (domain, written, out_runs, NULL, error))
     return varve_prefix (error,
                          "The disks of domain '%s' are as %s%s, but it does not run again. 'varve "
                          "recover' tries that once more",
@@ -256,7 +259,7 @@ let_go (const VarveStateDir *state, VarveDomain *domain, const VarveRecord *reco
 }
 
 static bool
-finish (Work *work, GError **error)
+finish (Work *work, bool *out_runs, GError **error)
 {
   VarveRecord *record = work->record;
 
@@ -268,13 +271,13 @@ finish (Work *work, GError **error)
         !varve_failpoint ("restart-reverted", error))
       return false;
   }
-  return let_go (work->state, work->look->domain, record, error);
+  return let_go (work->state, work->look->domain, record, out_runs, error);
 }
 
 bool
 varve_revert_write (const VarveStateDir *state, const VarveEventSink *events, const VarveLook *look,
-                    const VarveRevertPlan *plan, VarveRecord *record, GCancellable *cancellable,
-                    GError **error)
+                    const VarveRevertPlan *plan, VarveRecord *record, bool *out_runs,
+                    GCancellable *cancellable, GError **error)
 {
   g_auto (Work)
       work = { .state = state, .events = events, .look = look, .plan = plan, .record = record };
@@ -282,7 +285,7 @@ varve_revert_write (const VarveStateDir *state, const VarveEventSink *events, co
   if (!prepare (&work, cancellable, error) || !save_record (&work, error))
     return false;
   if (write_disks (&work, cancellable, error))
-    return finish (&work, error);
+    return finish (&work, out_runs, error);
   return varve_prefix (
       error,
       "The disks of domain '%s' are partly as at backup %s, and partly not: do not "
@@ -392,25 +395,27 @@ plan_again (const VarveEventSink *events, const VarveRecord *record, VarveLook *
 
 static bool
 write_again (const VarveStateDir *state, VarveRecord *record, VarveLook *look,
-             const VarveEventSink *events, GCancellable *cancellable, GError **error)
+             const VarveEventSink *events, bool *out_runs, GCancellable *cancellable,
+             GError **error)
 {
   g_auto (VarveRevertPlan) plan = { .halted = record->was_running };
 
   look->owner = g_strdup (record->owner);
   look->store = varve_store_impl_open (record->store, false, error);
   return look->store != NULL && plan_again (events, record, look, &plan, cancellable, error) &&
-         varve_revert_write (state, events, look, &plan, record, cancellable, error);
+         varve_revert_write (state, events, look, &plan, record, out_runs, cancellable, error);
 }
 
 static bool
 resume (const VarveStateDir *state, VarveDomain *domain, VarveRecord *record,
-        const VarveEventSink *events, GCancellable *cancellable, GError **error)
+        const VarveEventSink *events, bool *out_runs, GCancellable *cancellable, GError **error)
 {
   g_autofree char *holder =
       g_strdup_printf ("revert to backup %s, pid %d", record->backup, (int)getpid ());
   g_autoptr (VarveLock) lock = varve_session_lock (state, record->id, holder, error);
   g_auto (VarveLook) look = { .domain = domain };
-  bool ok = lock != NULL && write_again (state, record, &look, events, cancellable, error);
+  bool ok =
+      lock != NULL && write_again (state, record, &look, events, out_runs, cancellable, error);
 
   look.domain = NULL; /* the caller's */
   return ok ||
@@ -422,10 +427,12 @@ resume (const VarveStateDir *state, VarveDomain *domain, VarveRecord *record,
 
 bool
 varve_revert_resume (const VarveStateDir *state, VarveDomain *domain, const char *id,
-                     const VarveEventSink *events, GCancellable *cancellable, GError **error)
+                     const VarveEventSink *events, bool *out_runs, GCancellable *cancellable,
+                     GError **error)
 {
   g_autoptr (VarveRecord) record = varve_record_load (state, id, error);
 
+  *out_runs = false;
   if (record == NULL)
     return false;
   if (domain == NULL)
@@ -435,6 +442,6 @@ varve_revert_resume (const VarveStateDir *state, VarveDomain *domain, const char
       !varve_session_take_down (domain, record, cancellable, error))
     return false;
   if (record->phase != VARVE_PHASE_REVERTING)
-    return let_go (state, domain, record, error);
-  return resume (state, domain, record, events, cancellable, error);
+    return let_go (state, domain, record, out_runs, error);
+  return resume (state, domain, record, events, out_runs, cancellable, error);
 }

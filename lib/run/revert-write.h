@@ -20,16 +20,18 @@ bool varve_revert_halt (const VarveStateDir *state, const VarveLook *look,
                         GError **error);
 
 /* Held: the domain's lock, and that of the record's session. @record has what an action knows of the domain: id, URI,
- * images; or it is that of a revert of the same disks that was cut off, whatever backup that was to. */
+ * images; or it is that of a revert of the same disks that was cut off, whatever backup that was to. *@out_runs: a guest
+ * that was halted for it runs again; false where its QEMU has exited. */
 bool varve_revert_write (const VarveStateDir *state, const VarveEventSink *events,
                          const VarveLook *look, const VarveRevertPlan *plan, VarveRecord *record,
-                         GCancellable *cancellable, GError **error);
+                         bool *out_runs, GCancellable *cancellable, GError **error);
 
 /* Does again what the record @id tells of, or starts the guest where that is all that is left to do. Held: the domain's
  * lock. @domain NULL: it is gone for good, and its record goes. A domain that runs on disks that are half-written is
- * VARVE_ERROR_REFUSED. */
+ * VARVE_ERROR_REFUSED. *@out_runs: as above. */
 bool varve_revert_resume (const VarveStateDir *state, VarveDomain *domain, const char *id,
-                          const VarveEventSink *events, GCancellable *cancellable, GError **error);
+                          const VarveEventSink *events, bool *out_runs, GCancellable *cancellable,
+                          GError **error);
 
 /* The record of a revert of the domain with this uuid (NULL: any) that was cut off while it wrote; NULL: there is none.
  * (transfer full) */

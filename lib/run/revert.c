@@ -98,7 +98,7 @@ look_away (Revert *revert)
 }
 
 static void
-tell (const Revert *revert)
+tell (const Revert *revert, bool nothing)
 {
   for (guint i = 0; i < revert->plan.disks->len; i++) {
     const VarveRevertPlanDisk *disk = g_ptr_array_index (revert->plan.disks, i);
@@ -112,7 +112,7 @@ tell (const Revert *revert)
                                                              : disk->changed + disk->differing,
                                                disk->plan->disk->size) });
   }
-  if (revert->look.state == VARVE_DOMAIN_RUNNING)
+  if (revert->look.state == VARVE_DOMAIN_RUNNING && !nothing)
     emit (revert, (VarveEvent){ .type = VARVE_EVENT_NOTE,
                                 .text = "The domain runs: it is halted first, as if its power were "
                                         "cut, and started again behind it." });
@@ -233,9 +233,17 @@ settle (Revert *revert, GCancellable *cancellable, GError **error)
 static bool
 steps (Revert *revert, GCancellable *cancellable, GError **error)
 {
-  return halt (revert, cancellable, error) && settle (revert, cancellable, error) &&
-         varve_revert_write (revert->context->state, revert->context->events, &revert->look,
-                             &revert->plan, record_of (revert), cancellable, error);
+  bool runs;
+
+  if (!halt (revert, cancellable, error) || !settle (revert, cancellable, error) ||
+      !varve_revert_write (revert->context->state, revert->context->events, &revert->look,
+                           &revert->plan, record_of (revert), &runs, cancellable, error))
+    return false;
+  if (record_of (revert)->was_running && !runs)
+    emit (revert, (VarveEvent){ .type = VARVE_EVENT_WARNING,
+                                .text = "Its QEMU has exited, so that the guest, which ran before, "
+                                        "does not run: start it." });
+  return true;
 }
 
 /* As whoever finds the record would do it. */
@@ -276,8 +284,8 @@ varve_run_revert (const VarveRunContext *context, const VarveRevertDef *def,
   emit (&revert, (VarveEvent){ .type = VARVE_EVENT_RUN_STARTED, .text = def->source->store });
   if (!check_unfinished (&revert, error))
     return false;
-  tell (&revert);
   nothing = varve_revert_plan_is_empty (&revert.plan) && !revert.unfinished;
+  tell (&revert, nothing);
   if (!def->dry_run && !nothing && !carry_out (&revert, cancellable, error))
     return false;
   emit (&revert, (VarveEvent){ .type = VARVE_EVENT_RUN_DONE,

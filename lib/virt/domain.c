@@ -236,18 +236,21 @@ varve_domain_halt (VarveDomain *domain, GCancellable *cancellable, GError **erro
 }
 
 bool
-varve_domain_restart (VarveDomain *domain, bool afresh, GCancellable *cancellable, GError **error)
+varve_domain_restart (VarveDomain *domain, bool afresh, bool *out_runs, GCancellable *cancellable,
+                      GError **error)
 {
+  *out_runs = false;
   return !domain->ops->restart ||
-         named (domain, domain->ops->restart (domain, afresh, cancellable, error), error);
+         named (domain, domain->ops->restart (domain, afresh, out_runs, cancellable, error), error);
 }
 
 bool
-varve_domain_rewrite_check (VarveDomain *domain, bool halt, GCancellable *cancellable,
-                            GError **error)
+varve_domain_rewrite_check (VarveDomain *domain, GPtrArray *disks, bool halt,
+                            GCancellable *cancellable, GError **error)
 {
   return !domain->ops->rewrite_check ||
-         named (domain, domain->ops->rewrite_check (domain, halt, cancellable, error), error);
+         named (domain, domain->ops->rewrite_check (domain, disks, halt, cancellable, error),
+                error);
 }
 
 bool

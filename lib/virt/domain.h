@@ -75,17 +75,18 @@ typedef struct {
    * never run. */
   bool (*halt) (VarveDomain *, GCancellable *, GError **);
   /* Lets a halted guest run: @afresh from its firmware on, as its disks are others now, else where it stood,
-   * if there is such a thing. One that runs is no error. NULL as above. */
-  bool (*restart) (VarveDomain *, bool afresh, GCancellable *, GError **);
+   * if there is such a thing. One that runs is no error, nor is one whose hypervisor has exited, so that it
+   * must be started by whoever started that (*@out_runs false). NULL as above. */
+  bool (*restart) (VarveDomain *, bool afresh, bool *out_runs, GCancellable *, GError **);
   /* Opens the disks of a start for writing, all or none, and keeps everybody else out of them until
    * it is freed. The domain must be off or halted (VARVE_ERROR_REFUSED). Bitmaps of the disks go on recording;
    * `since` and `since_also` are frozen for reading, the start's checkpoint is left to rewrite_finish.
    * NULL: this driver cannot. */
   bool (*rewrite) (VarveDomain *, const VarveStart *, VarveRewrite **out, GCancellable *,
                    GError **);
-  /* Of the domain alone, and before anything else is done for a rewrite: whether its disks may change
+  /* Before anything is done for a rewrite of @disks (char *): whether the domain lets them change
    * behind its back (else VARVE_ERROR_REFUSED). @halt: it is halted first. NULL: whenever it is off. */
-  bool (*rewrite_check) (VarveDomain *, bool halt, GCancellable *, GError **);
+  bool (*rewrite_check) (VarveDomain *, GPtrArray *disks, bool halt, GCancellable *, GError **);
   /* Writable. The disk is one of the start's. */
   bool (*rewrite_endpoint) (VarveRewrite *, const char *disk, VarveEndpoint *out, GCancellable *,
                             GError **);
@@ -196,8 +197,9 @@ bool varve_domain_attach (VarveDomain *, const VarveStart *, VarveSnapshot **out
 bool varve_domain_left_overs (VarveDomain *, GPtrArray **out, GCancellable *, GError **);
 bool varve_domain_resume (VarveDomain *, GCancellable *, GError **);
 bool varve_domain_halt (VarveDomain *, GCancellable *, GError **);
-bool varve_domain_restart (VarveDomain *, bool afresh, GCancellable *, GError **);
-bool varve_domain_rewrite_check (VarveDomain *, bool halt, GCancellable *, GError **);
+bool varve_domain_restart (VarveDomain *, bool afresh, bool *out_runs, GCancellable *, GError **);
+bool varve_domain_rewrite_check (VarveDomain *, GPtrArray *disks, bool halt, GCancellable *,
+                                 GError **);
 bool varve_domain_rewrite (VarveDomain *, const VarveStart *, VarveRewrite **out, GCancellable *,
                            GError **);
 bool varve_domain_checkpoint_remove (VarveDomain *, const char *name, GCancellable *, GError **);

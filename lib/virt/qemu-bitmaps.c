@@ -117,6 +117,22 @@ varve_qemu_transact (VarveQmp *qmp, JsonArray *actions, GError **error)
 }
 
 bool
+varve_qemu_merge_map (VarveQmp *qmp, const char *node, const char *map, JsonArray *bitmaps,
+                      GCancellable *cancellable, GError **error)
+{
+  g_autoptr (JsonArray) owned = bitmaps;
+
+  return varve_qmp_run (qmp, "block-dirty-bitmap-add",
+                        varve_qmp_args ("{'node':%s,'name':%s,'disabled':true,'granularity':%u}",
+                                        node, map, VARVE_BITMAP_GRANULARITY),
+                        cancellable, error) &&
+         varve_qmp_run (qmp, "block-dirty-bitmap-merge",
+                        varve_qmp_args ("{'node':%s,'target':%s,'bitmaps':%a}", node, map,
+                                        g_steal_pointer (&owned)),
+                        cancellable, error);
+}
+
+bool
 varve_qemu_check_added (GPtrArray *bitmaps, const char *disk, const char *name, bool persistent,
                         GError **error)
 {

@@ -28,6 +28,11 @@ void varve_qemu_merge_bitmaps (JsonArray *actions, const char *node, const char 
  * half way. */
 bool varve_qemu_transact (VarveQmp *qmp, JsonArray *actions, GError **error);
 
+/* A disabled bitmap @map on @node that has what @bitmaps have (transfer full; names of bitmaps of that node, or objects
+ * with node and name). */
+bool varve_qemu_merge_map (VarveQmp *qmp, const char *node, const char *map, JsonArray *bitmaps,
+                           GCancellable *cancellable, GError **error);
+
 /* What was said yes to, read back. @bitmaps: as they are now. */
 bool varve_qemu_check_added (GPtrArray *bitmaps, const char *disk, const char *name,
                              bool persistent, GError **error);

@@ -4,6 +4,18 @@
 # Disks that are put back, held against the digests that proved_backup took. Sourced by functions.sh. A test sets what
 # functions-backup.sh wants; $backup_args serves `varve revert` as well.
 
+# make_history: two states that are backed up, $one and $two, and a third that is not. `change N` is the test's own.
+make_history ()
+{
+  change 1
+  proved_backup
+  one=$last_backup
+  change 2
+  proved_backup
+  two=$last_backup
+  change 3
+}
+
 # revert [ARGUMENT]...: without a question.
 revert ()
 {

@@ -45,13 +45,7 @@ expect_put_back ()
   assert_decision vdb incremental "changed since backup"
 }
 
-change 1
-proved_backup
-one=$last_backup
-change 2
-proved_backup
-two=$last_backup
-change 3
+make_history
 
 n=3
 for point in $(failure_points revert) image-checkpoint-changed; do

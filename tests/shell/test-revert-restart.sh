@@ -66,13 +66,7 @@ expect_put_back ()
 }
 
 n=1
-change 1
-proved_backup
-one=$last_backup
-change 2
-proved_backup
-two=$last_backup
-change 3
+make_history
 proved_backup > "$tmp/proved.log"
 
 # Refused without the word, and nothing of the plan alone is done.
@@ -152,7 +146,26 @@ if [ "$driver" = qmp ]; then
   kill_at revert-tick revert --restart --no-keep "$two"
   end_process "$qemu_pid" KILL
   varve recover > "$tmp/recover.log"
-  assert_contains "$tmp/recover.log" "finished the revert to backup $two"
+  assert_contains "$tmp/recover.log" "finished the revert to backup $two.*; its QEMU has exited, so start it"
   assert_disks_as "$two"
+  assert_nothing_left_on_host
+
+  # A device without an id is found by the plan; and QEMU dies before anything is written.
+  start_qemu --arg -drive --arg "if=virtio,id=vdb,file=$tmp/b.qcow2,format=qcow2" vda="$tmp/a.qcow2"
+  expect_status 4 varve revert "${backup_args[@]}" --from "images:$store" --restart --dry-run "$one"
+  assert_contains "$tmp/said.log" "The device of disk 'vdb' of domain 'vm' has no id"
+  kill_at restart-halted revert --restart --no-keep --disk vda "$one"
+  end_process "$qemu_pid" KILL
+  varve recover > "$tmp/recover.log"
+  assert_contains "$tmp/recover.log" "let go of the guest, .* to backup $one that wrote nothing; its QEMU has exited"
+  assert_disks_as "$two"
+  assert_nothing_left_on_host
+
+  # One that does not reboot.
+  start_qemu "${disk_files[@]}"
+  revert --restart --no-keep "$one"
+  assert_contains "$tmp/revert.log" "warning: Its QEMU has exited, so that the guest, which ran before, does not run"
+  wait "$qemu_pid"
+  assert_disks_as "$one"
   assert_nothing_left_on_host
 fi

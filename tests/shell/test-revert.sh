@@ -160,10 +160,19 @@ revert "${backups[2]}" --disk vda --no-keep
 assert_disks_as "${backups[2]}" vda
 assert_digest "$tmp/b.qcow2" qcow2 "$other" "disk vdb, which was not named,"
 
-# Nothing to do is not done.
+# Nothing to do is not done, and nobody is asked about it.
 revert "${backups[2]}" --disk vda --no-keep
 assert_contains "$tmp/revert.log" "Nothing was written: nothing to write"
 assert_nothing_left
 proved_backup
 assert_decision vda incremental "changed since backup ${backups[2]}"
+
+# Another backup now, of the same content: there is no more to do, and the next increment on either is exact.
+expect_status 0 varve revert "${backup_args[@]}" --from "images:$store" --disk vda "${backups[2]}" < /dev/null
+assert_contains "$tmp/said.log" "Nothing was written: nothing to write"
+assert_equal "$(newest_backup)" "$last_backup" "the newest backup behind a revert with nothing to do"
+assert_nothing_left
+io vda 'write -P 57 5M 64k'
+proved_backup
+assert_decision vda incremental "changed since backup"
 assert_all_exact

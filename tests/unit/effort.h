@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Copyright the varve authors */
 
-/* How often what is random is tried. Under valgrind, where each try takes fifty times as long, less often: it looks at
- * how memory is used, and the sanitizers' run has all of the tries. */
+/* How often what is random is tried, and how much a mass is. Under valgrind, where all takes fifty times as long, it is
+ * less: valgrind looks at how memory is used, and the sanitizers' run has the rest. */
 #pragma once
 
 #include <glib.h>

@@ -7,6 +7,7 @@
 #include <gio/gio.h>
 #include <glib/gstdio.h>
 #include <signal.h>
+#include <string.h>
 #include <sys/prctl.h>
 
 #include "util/durable.h"
@@ -69,10 +70,20 @@ stop_child (GSubprocess *process)
   g_object_unref (process);
 }
 
-static inline void
-wait_for_file (const char *path)
+/* A socket is there a while before it is listened on. */
+static inline bool
+is_listening (const char *socket)
 {
-  wait_until (g_file_test (path, G_FILE_TEST_EXISTS));
+  g_autofree char *text = NULL;
+  g_autofree char *end = g_strdup_printf (" %s", socket);
+  bool found = false;
+
+  g_assert_true (g_file_get_contents ("/proc/net/unix", &text, NULL, NULL));
+  g_auto (GStrv) lines = g_strsplit (text, "\n", -1);
+  /* The flag is __SO_ACCEPTCON. */
+  for (char **line = lines; *line && !found; line++)
+    found = g_str_has_suffix (*line, end) && strstr (*line, " 00010000 ");
+  return found;
 }
 
 /* A QEMU without a machine, whose monitor listens on @socket. */
@@ -92,7 +103,7 @@ start_qemu (const char *socket)
                          NULL };
   GSubprocess *process = start_child (argv);
 
-  wait_for_file (socket);
+  wait_until (is_listening (socket));
   return process;
 }
 

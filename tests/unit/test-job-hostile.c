@@ -137,7 +137,7 @@ repeat (const char *before, const char *unit, size_t count, const char *after)
 static void
 test_depth (void)
 {
-  g_autofree char *open = repeat ("<job name='j'>", "<backup>", 100000, "");
+  g_autofree char *open = repeat ("<job name='j'>", "<backup>", rounds_of (100000), "");
   g_autofree char *ends = repeat ("", "</backup>", 200, "</job>");
   g_autofree char *shallow = repeat ("<job name='j'>", "<backup>", 200, ends);
 
@@ -151,11 +151,11 @@ test_masses (void)
 {
   g_autofree char *attribute = repeat ("<job name='", "x", 900000, "'/>");
   g_autofree char *element = repeat ("<", "x", 40000, "/>");
-  g_autofree char *actions = repeat ("<job name='j'>", "<backup/>", 100000, "</job>");
+  g_autofree char *actions = repeat ("<job name='j'>", "<backup/>", rounds_of (100000), "</job>");
   g_autofree char *lines = repeat ("<job name='j'>", "\n", 100000, "<x/></job>");
-  g_autofree char *disks =
-      repeat ("<job name='j'><backup><domain uri='qemu:///s'>d</domain><disks>", "<disk name='a'/>",
-              20000, "</disks><target><images directory='/t'/></target></backup></job>");
+  g_autofree char *disks = repeat (
+      "<job name='j'><backup><domain uri='qemu:///s'>d</domain><disks>", "<disk name='a'/>",
+      rounds_of (20000), "</disks><target><images directory='/t'/></target></backup></job>");
   GString *many = g_string_new ("<job name='j'");
 
   assert_text_refused (attribute, "job's name is");
@@ -163,8 +163,8 @@ test_masses (void)
   assert_text_refused (actions, "more: 'varve validate' lists them");
   assert_text_refused (lines, "doc:100001: <x> is not known");
   assert_text_refused (disks, "'a' is named twice");
-  for (int i = 0; i < 20000; i++)
-    g_string_append_printf (many, " a%d='%d'", i, i);
+  for (unsigned i = 0; i < rounds_of (20000); i++)
+    g_string_append_printf (many, " a%u='%u'", i, i);
   g_string_append (many, "/>");
   assert_text_refused (many->str, "<job> has no attribute 'a0'");
   g_string_free (many, TRUE);

@@ -247,7 +247,7 @@ test_locked (Fixture *fixture, gconstpointer data)
       g_strdup_printf ("driver=qcow2,node-name=n,file.driver=file,file.filename=%s", image->path);
   const char *argv[] = { "qemu-storage-daemon", "--blockdev", node, "--pidfile", pidfile, NULL };
   GSubprocess *holder = start_child (argv);
-  wait_for_file (pidfile);
+  wait_until (g_file_test (pidfile, G_FILE_TEST_EXISTS));
 
   g_assert_null (varve_image_info (image, false, NULL, &error));
   assert_varve_error (error, VARVE_ERROR_BUSY, "is in use by a running QEMU or another program");

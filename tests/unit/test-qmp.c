@@ -729,7 +729,7 @@ test_real (Fixture *fixture, gconstpointer data)
   GSubprocess *qemu = start_qemu (qemu_path);
   GSubprocess *storage = start_child (argv);
 
-  wait_for_file (daemon_path);
+  wait_until (is_listening (daemon_path));
   g_autoptr (VarveQmp) to_qemu = varve_qmp_connect (qemu_path, 30, NULL, &error);
   g_assert_no_error (error);
   g_autoptr (VarveQmp) to_storage = varve_qmp_connect (daemon_path, 30, NULL, &error);

@@ -24,20 +24,6 @@ bitmaps_since (const VarveStartDisk *disk)
 }
 
 static bool
-add_map (VarveQmp *qmp, const VarveStartDisk *disk, const char *node, const char *map,
-         GCancellable *cancellable, GError **error)
-{
-  return varve_qmp_run (qmp, "block-dirty-bitmap-add",
-                        varve_qmp_args ("{'node':%s,'name':%s,'disabled':true,'granularity':%u}",
-                                        node, map, VARVE_BITMAP_GRANULARITY),
-                        cancellable, error) &&
-         varve_qmp_run (qmp, "block-dirty-bitmap-merge",
-                        varve_qmp_args ("{'node':%s,'target':%s,'bitmaps':%a}", node, map,
-                                        bitmaps_since (disk)),
-                        cancellable, error);
-}
-
-static bool
 push_disk (VarveStorageDaemon *daemon, const VarveStart *start, guint index,
            GCancellable *cancellable, GError **error)
 {
@@ -47,7 +33,8 @@ push_disk (VarveStorageDaemon *daemon, const VarveStart *start, guint index,
   g_autofree char *map = varve_qmp_name (start->session, 't', index);
 
   return varve_qemu_push_open (qmp, start, index, cancellable, error) &&
-         (!disk->since || add_map (qmp, disk, node, map, cancellable, error)) &&
+         (!disk->since ||
+          varve_qemu_merge_map (qmp, node, map, bitmaps_since (disk), cancellable, error)) &&
          varve_qmp_run (qmp, "blockdev-backup", varve_qemu_push_job (start, index, node, map),
                         cancellable, error);
 }

@@ -179,8 +179,9 @@ bool varve_libvirt_stopped_end (VarveLibvirtDomain *self, const VarveStart *star
 
 /* --- libvirt-rewrite.c --- */
 bool varve_libvirt_halt (VarveDomain *, GCancellable *, GError **);
-bool varve_libvirt_restart (VarveDomain *, bool afresh, GCancellable *, GError **);
-bool varve_libvirt_rewrite_check (VarveDomain *, bool halt, GCancellable *, GError **);
+bool varve_libvirt_restart (VarveDomain *, bool afresh, bool *out_runs, GCancellable *, GError **);
+bool varve_libvirt_rewrite_check (VarveDomain *, GPtrArray *disks, bool halt, GCancellable *,
+                                  GError **);
 bool varve_libvirt_rewrite (VarveDomain *, const VarveStart *, VarveRewrite **out, GCancellable *,
                             GError **);
 bool varve_libvirt_rewrite_endpoint (VarveRewrite *, const char *disk, VarveEndpoint *out,

@@ -59,23 +59,29 @@ check_comes_back (VarveLibvirtDomain *self, GError **error)
                       self->base.name);
 }
 
-bool
-varve_libvirt_rewrite_check (VarveDomain *domain, bool halt, GCancellable *cancellable,
-                             GError **error)
+static bool
+look_and_check (VarveLibvirtDomain *self, bool halt, VarveDomainState *out,
+                GCancellable *cancellable, GError **error)
 {
-  VARVE_SIGPIPE_GUARD;
-  VarveLibvirtDomain *self = (VarveLibvirtDomain *)domain;
-  VarveDomainState state;
-
-  if (!varve_libvirt_look (self, &state, cancellable, error))
+  if (!varve_libvirt_look (self, out, cancellable, error))
     return false;
-  if (state == VARVE_DOMAIN_OFF)
+  if (*out == VARVE_DOMAIN_OFF)
     return check_not_saved (self, error);
   return halt ? check_comes_back (self, error)
               : varve_throw (error, VARVE_ERROR_REFUSED,
                              "Domain '%s' is not off, and what it holds of its disks in memory "
                              "would not fit what is written: shut it down first.",
                              self->base.name);
+}
+
+bool
+varve_libvirt_rewrite_check (VarveDomain *domain, GPtrArray *disks, bool halt,
+                             GCancellable *cancellable, GError **error)
+{
+  VARVE_SIGPIPE_GUARD;
+  VarveDomainState state;
+
+  return look_and_check ((VarveLibvirtDomain *)domain, halt, &state, cancellable, error);
 }
 
 /* --- off and on ------------------------------------------------------------------------------- */
@@ -89,11 +95,11 @@ varve_libvirt_halt (VarveDomain *domain, GCancellable *cancellable, GError **err
   g_autoptr (VarveLibvirtBackup) backup = NULL;
   VarveDomainState state;
 
-  if (!varve_libvirt_look (self, &state, cancellable, error))
+  if (!look_and_check (self, true, &state, cancellable, error))
     return false;
   if (state == VARVE_DOMAIN_OFF)
     return true;
-  if (!check_comes_back (self, error) || !varve_libvirt_backup (self, &backup, error))
+  if (!varve_libvirt_backup (self, &backup, error))
     return false;
   if (backup)
     return varve_throw (
@@ -104,15 +110,17 @@ varve_libvirt_halt (VarveDomain *domain, GCancellable *cancellable, GError **err
 }
 
 bool
-varve_libvirt_restart (VarveDomain *domain, bool afresh, GCancellable *cancellable, GError **error)
+varve_libvirt_restart (VarveDomain *domain, bool afresh, bool *out_runs, GCancellable *cancellable,
+                       GError **error)
 {
   VARVE_SIGPIPE_GUARD;
   VarveLibvirtDomain *self = (VarveLibvirtDomain *)domain;
   VarveDomainState state;
 
-  return varve_libvirt_look (self, &state, cancellable, error) &&
-         (state != VARVE_DOMAIN_OFF || virDomainCreate (self->domain) == 0 ||
-          varve_libvirt_throw (error, "Cannot start domain '%s' again", domain->name));
+  *out_runs = varve_libvirt_look (self, &state, cancellable, error) &&
+              (state != VARVE_DOMAIN_OFF || virDomainCreate (self->domain) == 0 ||
+               varve_libvirt_throw (error, "Cannot start domain '%s' again", domain->name));
+  return *out_runs;
 }
 
 /* --- writing ---------------------------------------------------------------------------------- */
@@ -126,7 +134,7 @@ varve_libvirt_rewrite (VarveDomain *domain, const VarveStart *start, VarveRewrit
   LibvirtRewrite *rewrite;
   VarveDomain *images;
 
-  if (!varve_libvirt_rewrite_check (domain, false, cancellable, error) ||
+  if (!varve_libvirt_rewrite_check (domain, NULL, false, cancellable, error) ||
       !varve_libvirt_stopped_need (self, &images, cancellable, error))
     return false;
   rewrite = g_new0 (LibvirtRewrite, 1);

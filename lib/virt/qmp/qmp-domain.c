@@ -334,6 +334,7 @@ static const VarveDomainOps qmp_ops = {
   .left_overs = varve_qmp_left_overs,
   .halt = varve_qmp_halt,
   .restart = varve_qmp_restart,
+  .rewrite_check = varve_qmp_rewrite_check,
   .rewrite = varve_qmp_rewrite,
   .rewrite_endpoint = varve_qmp_rewrite_endpoint,
   .rewrite_finish = varve_qmp_rewrite_finish,

@@ -179,7 +179,10 @@ void varve_qmp_snapshot_free (VarveSnapshot *snapshot);
 
 /* qmp-rewrite.c */
 bool varve_qmp_halt (VarveDomain *base, GCancellable *cancellable, GError **error);
-bool varve_qmp_restart (VarveDomain *base, bool afresh, GCancellable *cancellable, GError **error);
+bool varve_qmp_restart (VarveDomain *base, bool afresh, bool *out_runs, GCancellable *cancellable,
+                        GError **error);
+bool varve_qmp_rewrite_check (VarveDomain *base, GPtrArray *disks, bool halt,
+                              GCancellable *cancellable, GError **error);
 bool varve_qmp_rewrite (VarveDomain *base, const VarveStart *start, VarveRewrite **out,
                         GCancellable *cancellable, GError **error);
 bool varve_qmp_rewrite_endpoint (VarveRewrite *rewrite, const char *disk, VarveEndpoint *out,

@@ -67,13 +67,7 @@ add_map (VarveQmpDomain *domain, const VarveStart *start, guint index, const cha
   JsonArray *bitmaps = json_array_new ();
 
   json_array_add_object_element (bitmaps, varve_qmp_args ("{'node':%s,'name':%s}", node, frozen));
-  return varve_qmp_run (domain->qmp, "block-dirty-bitmap-add",
-                        varve_qmp_args ("{'node':%s,'name':%s,'disabled':true,'granularity':%u}",
-                                        view, map, VARVE_BITMAP_GRANULARITY),
-                        cancellable, error) &&
-         varve_qmp_run (domain->qmp, "block-dirty-bitmap-merge",
-                        varve_qmp_args ("{'node':%s,'target':%s,'bitmaps':%a}", view, map, bitmaps),
-                        cancellable, error);
+  return varve_qemu_merge_map (domain->qmp, view, map, bitmaps, cancellable, error);
 }
 
 bool

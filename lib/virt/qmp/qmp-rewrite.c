@@ -88,7 +88,8 @@ let_run (VarveQmpDomain *domain, bool afresh, GCancellable *cancellable, GError 
 
 /* A QEMU that was told not to reboot (-no-reboot) exits instead: that is as good. */
 bool
-varve_qmp_restart (VarveDomain *base, bool afresh, GCancellable *cancellable, GError **error)
+varve_qmp_restart (VarveDomain *base, bool afresh, bool *out_runs, GCancellable *cancellable,
+                   GError **error)
 {
   VarveQmpDomain *domain = (VarveQmpDomain *)base;
   g_autoptr (GError) local = NULL;
@@ -96,14 +97,14 @@ varve_qmp_restart (VarveDomain *base, bool afresh, GCancellable *cancellable, GE
 
   if (!varve_qmp_domain_revive (domain, &gone, error))
     return false;
-  if (gone || let_run (domain, afresh, cancellable, &local) ||
-      (varve_qmp_domain_revive (domain, &gone, NULL) && gone))
+  *out_runs = !gone && let_run (domain, afresh, cancellable, &local);
+  if (gone || *out_runs || (varve_qmp_domain_revive (domain, &gone, NULL) && gone))
     return true;
   g_propagate_error (error, g_steal_pointer (&local));
   return false;
 }
 
-/* --- writing ---------------------------------------------------------------------------------- */
+/* --- whether ---------------------------------------------------------------------------------- */
 
 static bool
 check_halted (VarveQmpDomain *domain, GCancellable *cancellable, GError **error)
@@ -135,6 +136,26 @@ check_disks (VarveQmpDomain *domain, GPtrArray *disks, GError **error)
   }
   return true;
 }
+
+/* What a start of these disks is refused for, too. */
+bool
+varve_qmp_rewrite_check (VarveDomain *base, GPtrArray *names, bool halt, GCancellable *cancellable,
+                         GError **error)
+{
+  VarveQmpDomain *domain = (VarveQmpDomain *)base;
+  g_autoptr (VarveStart) start = varve_start_new ("check");
+  g_autoptr (GPtrArray) disks = NULL;
+  VarveQmpStrategy strategy;
+
+  if (!halt)
+    return true;
+  for (guint i = 0; i < names->len; i++)
+    varve_start_add_disk (start, g_ptr_array_index (names, i));
+  return varve_qmp_prepare (domain, start, &strategy, &disks, cancellable, error) &&
+         check_disks (domain, disks, error);
+}
+
+/* --- writing ---------------------------------------------------------------------------------- */
 
 static bool
 freeze_maps (VarveQmpDomain *domain, const VarveStart *start, GPtrArray *disks, GError **error)
