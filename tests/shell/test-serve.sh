@@ -176,8 +176,7 @@ nbdcopy "$(uri_of '')" "$tmp/copy.raw"
 assert_digest "$tmp/copy.raw" raw "$(cat "$tmp/digest.${backups[1]}.vda")" "disk vda, which a filter had written to"
 end_process "$served"
 
-# In the background, as another user, in another directory, from a store named by a relative path; of a layer that QEMU
-# compressed, for which there is a storage daemon behind the plugin: it serves one reader after another.
+# In the background, as another user, in another directory, from a store named by a relative path.
 mkdir "$tmp/public"
 chmod 0777 "$tmp/public"
 background=(-P "$tmp/public/pid" -U "$tmp/plain.sock")
@@ -194,14 +193,27 @@ for n in 1 2; do
 done
 end_process "$background_pid"
 
+# Of a layer that QEMU compressed; and of one that only QEMU reads (somebody made it anew, and told the manifest), for which
+# there is a storage daemon behind the plugin: it serves one reader after another.
 make_disk "$tmp/p.qcow2" 256M
-qemu-io -f qcow2 "$tmp/p.qcow2" -c 'write -P 9 100M 2M' > "$tmp/io.log"
+qemu-io -f qcow2 "$tmp/p.qcow2" -c 'write -P 9 200M 2M' > "$tmp/io.log"
 varve backup -c image: packed --image "vda=$tmp/p.qcow2,format=qcow2" --mode push --compress --to "images:$store"
-serve packed@latest
+layer=$(layer_of "$(varve list --from "images:$store" packed | tail -n 1 | cut -d ' ' -f 1)" vda)
 for n in 1 2; do
-  qemu-img compare -f raw -F qcow2 "$(uri_of vda)" "$tmp/p.qcow2"
+  serve packed@latest
+  for m in 1 2; do
+    qemu-img compare -f raw -F qcow2 "$(uri_of vda)" "$tmp/p.qcow2"
+  done
+  daemons=$(ps -e -o ppid=,comm= | awk -v us="$served" '$1 == us && $2 ~ /^qemu-storage/ { n++ } END { print n + 0 }')
+  assert_equal "$daemons" $((n - 1)) "daemons behind the plugin"
+  end_process "$served"
+  if [ "$n" -eq 1 ]; then
+    chmod 600 "$layer" "${layer%/*}/manifest.xml"
+    qemu-img convert -f qcow2 -O qcow2 -o extended_l2=on "$tmp/p.qcow2" "$tmp/anew.qcow2"
+    sed -i "s/bytes='$(stat -c %s "$layer")'/bytes='$(stat -c %s "$tmp/anew.qcow2")'/" "${layer%/*}/manifest.xml"
+    cp "$tmp/anew.qcow2" "$layer"
+  fi
 done
-end_process "$served"
 
 # --- damage ---------------------------------------------------------------------------------------
 

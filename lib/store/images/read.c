@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Copyright the varve authors */
 
-/* Reading: layers that varve wrote are read in this process. Others (somebody has compressed one),
+/* Reading: layers that varve wrote are read in this process. Others (somebody has made one of subclusters),
  * and all that is to be verified, are read by a storage daemon, which has the chain open read-only:
  * what QEMU would read is what counts. */
 #include "config.h"
