@@ -148,6 +148,7 @@ bool cli_recover (Cli *cli, int argc, char **argv, GError **error);
 bool cli_restore (Cli *cli, int argc, char **argv, GError **error);
 bool cli_revert (Cli *cli, int argc, char **argv, GError **error);
 bool cli_run (Cli *cli, int argc, char **argv, GError **error);
+bool cli_serve (Cli *cli, int argc, char **argv, GError **error);
 bool cli_show (Cli *cli, int argc, char **argv, GError **error);
 bool cli_validate (Cli *cli, int argc, char **argv, GError **error);
 bool cli_verify (Cli *cli, int argc, char **argv, GError **error);

@@ -28,6 +28,7 @@ static const Verb verbs[] = {
   { "verify", cli_verify, "check backups against their sums" },
   { "delete", cli_delete, "delete a backup" },
   { "restore", cli_restore, "restore disks of a backup" },
+  { "serve", cli_serve, "serve a backup, read-only, over NBD" },
   { "revert", cli_revert, "put the disks of a domain back, in place" },
   { "checkpoint", cli_checkpoint, "list, check and change checkpoints" },
   { "export", cli_export, "serve disks to readers that are not varve" },

@@ -9,11 +9,11 @@
 #include "block/copy-work.h"
 
 #include <string.h>
-#include <xxhash.h>
 
 #include "block/zero.h"
 #include "util/checked.h"
 #include "util/error.h"
+#include "util/xxh3.h"
 
 #define BUFFER_ALIGN 4096u
 

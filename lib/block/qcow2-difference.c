@@ -37,13 +37,24 @@ block_qcow2_related (const BlockSource *a, const BlockSource *b)
   return false;
 }
 
+static bool
+is_data (const BlockQcow2Piece *piece)
+{
+  return piece->kind == BLOCK_QCOW2_DATA || piece->kind == BLOCK_QCOW2_PACKED;
+}
+
 /* Both pieces have the byte at @at. */
 static bool
 same_place (const Difference *self, const BlockQcow2Piece *mine, const BlockQcow2Piece *theirs,
             uint64_t at)
 {
-  if (mine->kind != BLOCK_QCOW2_DATA || theirs->kind != BLOCK_QCOW2_DATA)
-    return mine->kind != BLOCK_QCOW2_DATA && theirs->kind != BLOCK_QCOW2_DATA;
+  if (!is_data (mine) || !is_data (theirs))
+    return !is_data (mine) && !is_data (theirs);
+  if (mine->kind != theirs->kind)
+    return false;
+  if (mine->kind == BLOCK_QCOW2_PACKED)
+    return mine->host == theirs->host &&
+           same_file (link_of (self->source, mine), link_of (self->other, theirs));
   return mine->host + (at - mine->guest) == theirs->host + (at - theirs->guest) &&
          same_file (link_of (self->source, mine), link_of (self->other, theirs));
 }
@@ -51,7 +62,7 @@ same_place (const Difference *self, const BlockQcow2Piece *mine, const BlockQcow
 static VarveExtentState
 state_of (const BlockQcow2Piece *piece)
 {
-  return piece->kind == BLOCK_QCOW2_DATA ? VARVE_EXTENT_DATA : VARVE_EXTENT_ZERO;
+  return is_data (piece) ? VARVE_EXTENT_DATA : VARVE_EXTENT_ZERO;
 }
 
 /* Two lists of pieces that cover the same range, side by side. */

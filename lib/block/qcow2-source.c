@@ -12,6 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "block/qcow2-packed.h"
 #include "block/qcow2-walk.h"
 #include "util/error.h"
 
@@ -30,12 +31,22 @@ typedef struct {
 static bool
 read_piece (const Qcow2Source *self, const BlockQcow2Piece *piece, uint8_t *to, GError **error)
 {
-  if (piece->kind != BLOCK_QCOW2_DATA) {
-    memset (to, 0, (size_t)piece->length);
+  const BlockQcow2Link *link = g_ptr_array_index (self->chain.links, piece->link);
+  size_t length = (size_t)piece->length;
+
+  switch (piece->kind) {
+  case BLOCK_QCOW2_GAP:
+  case BLOCK_QCOW2_ZERO:
+    memset (to, 0, length);
     return true;
+  case BLOCK_QCOW2_PACKED:
+    return block_qcow2_packed_read (link, piece->host, piece->guest,
+                                    piece->guest & (link->header.cluster_size - 1), to, length,
+                                    error);
+  case BLOCK_QCOW2_DATA:
+  default:
+    return block_qcow2_link_pread (link, to, length, piece->host, piece->guest, error);
   }
-  return block_qcow2_link_pread (g_ptr_array_index (self->chain.links, piece->link), to,
-                                 (size_t)piece->length, piece->host, piece->guest, error);
 }
 
 static bool
@@ -141,32 +152,6 @@ check_new (const Qcow2Source *self, const BlockQcow2Link *link, GError **error)
   return true;
 }
 
-/* Images that QEMU compressed are full of compressed clusters, and so is their first table. */
-static bool
-look_for_compression (const Qcow2Source *self, const BlockQcow2Link *link, uint32_t number,
-                      GError **error)
-{
-  uint32_t shift = 2 * link->header.cluster_bits - 3;
-  uint32_t i = 0;
-
-  while (i < link->l1_length && link->l1[i] == 0)
-    i++;
-  if (i == link->l1_length)
-    return true;
-
-  g_autoptr (BlockQcow2Slice) slice =
-      block_qcow2_cache_get (self->chain.cache, link, number, (uint64_t)i << shift, error);
-  if (slice == NULL)
-    return false;
-  for (size_t j = 0; j < slice->length; j++)
-    if ((GUINT64_FROM_BE (slice->entries[j]) >> 62 & 1) != 0)
-      return varve_throw (error, VARVE_ERROR_UNSUPPORTED,
-                          "The qcow2 image '%s' cannot be read without QEMU: it has compressed "
-                          "data.",
-                          link->path);
-  return true;
-}
-
 static bool
 add_link (Qcow2Source *self, int directory, const char *name, const char *shown, GError **error)
 {
@@ -179,7 +164,7 @@ add_link (Qcow2Source *self, int directory, const char *name, const char *shown,
     return false;
   }
   g_ptr_array_add (self->chain.links, link);
-  return look_for_compression (self, link, self->chain.links->len - 1, error);
+  return true;
 }
 
 /* Names are followed from directory to directory, as all of them joined would outgrow PATH_MAX. */

@@ -5,10 +5,10 @@
  * reading one back costs neither a process nor two more copies of every byte.
  *
  * It reads what our own writer and QEMU's defaults write: version 3, qcow2 all the way down, with
- * backing files named relative to the directory of the image that names them. What it does not do
- * (compression, encryption, external data, internal snapshots, subclusters, …) is
- * VARVE_ERROR_UNSUPPORTED, and a case for the storage daemon. Compressed clusters are known only
- * when they are met: the first table of each link is looked at for some when it is opened.
+ * backing files named relative to the directory of the image that names them; with clusters that
+ * QEMU compressed by its default. What it does not do (other compression, encryption, external
+ * data, internal snapshots, subclusters, …) is VARVE_ERROR_UNSUPPORTED when it is opened, and a case
+ * for the storage daemon.
  *
  * Damage is VARVE_ERROR_STORE_DAMAGED, with file and guest offset, and is never read as zeros. What
  * a table says of a place that may be, is believed: contents are for the store's sums to prove.

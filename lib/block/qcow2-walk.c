@@ -5,7 +5,7 @@
  * for it.
  *
  *   L2 entry   63      COPIED: says nothing to a reader
- *              62      compressed
+ *              62      compressed: all else is another, see qcow2-packed.h
  *              61-56   reserved
  *              55-9    host offset
  *              8-1     reserved
@@ -14,6 +14,7 @@
 #include "config.h"
 #include "block/qcow2-walk.h"
 
+#include "block/qcow2-packed.h"
 #include "util/checked.h"
 #include "util/error.h"
 
@@ -38,8 +39,9 @@ append (GArray *pieces, BlockQcow2Piece piece, bool places)
     return;
   if (pieces->len > 0) {
     BlockQcow2Piece *last = &g_array_index (pieces, BlockQcow2Piece, pieces->len - 1);
-    bool joined = piece.kind != BLOCK_QCOW2_DATA || !places ||
-                  (piece.link == last->link && piece.host == last->host + last->length);
+    bool joined = !places || piece.kind == BLOCK_QCOW2_GAP || piece.kind == BLOCK_QCOW2_ZERO ||
+                  (piece.kind == BLOCK_QCOW2_DATA && piece.link == last->link &&
+                   piece.host == last->host + last->length);
     if (piece.kind == last->kind && joined) {
       last->length += piece.length;
       return;
@@ -67,10 +69,7 @@ check_entry (const Walk *walk, uint64_t entry, uint64_t guest, GError **error)
   uint64_t seen = MIN (cluster, link->header.size - varve_round_down (guest, cluster));
 
   if ((entry & ENTRY_COMPRESSED) != 0)
-    return varve_throw (error, VARVE_ERROR_UNSUPPORTED,
-                        "The qcow2 image '%s' cannot be read without QEMU: it has compressed data "
-                        "at guest offset %" G_GUINT64_FORMAT ".",
-                        link->path, guest);
+    return block_qcow2_packed_check (link, entry, guest, error);
   if ((entry & ENTRY_RESERVED) != 0 || (host & (cluster - 1)) != 0 ||
       (host == 0 && (entry & ENTRY_COPIED) != 0))
     return block_qcow2_link_damaged (link, guest, "its L2 entry has impossible bits", error);
@@ -95,6 +94,8 @@ walk_slice (Walk *walk, const BlockQcow2Slice *slice, uint64_t from, uint64_t to
       put (walk, BLOCK_QCOW2_GAP, from, end, 0);
     } else if (!check_entry (walk, entry, from, error)) {
       return false;
+    } else if ((entry & ENTRY_COMPRESSED) != 0) {
+      put (walk, walk->places ? BLOCK_QCOW2_PACKED : BLOCK_QCOW2_DATA, from, end, entry);
     } else if ((entry & ENTRY_ZERO) != 0) {
       put (walk, BLOCK_QCOW2_ZERO, from, end, 0);
     } else {

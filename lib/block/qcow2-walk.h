@@ -14,12 +14,14 @@ typedef enum {
   BLOCK_QCOW2_GAP, /* not held by any link that was asked */
   BLOCK_QCOW2_ZERO,
   BLOCK_QCOW2_DATA,
+  BLOCK_QCOW2_PACKED, /* compressed data: of one cluster; only where places are asked for */
 } BlockQcow2Kind;
 
 typedef struct {
   uint64_t guest;
   uint64_t length;
-  uint64_t host; /* of data */
+  uint64_t
+      host; /* of data; of compressed data its L2 entry (qcow2-packed.h), which is its place as well */
   uint32_t link; /* of data */
   BlockQcow2Kind kind;
 } BlockQcow2Piece;

@@ -12,6 +12,7 @@
 #include "util/durable.h"
 #include "util/error.h"
 #include "util/event.h"
+#include "util/program.h"
 
 #define IMAGES "images:"
 
@@ -411,4 +412,10 @@ varve_store_delete (VarveStore *store, VarveBackup *backup, gboolean with_depend
   if (out_deleted)
     *out_deleted = g_steal_pointer (&deleted);
   return TRUE;
+}
+
+char *
+varve_nbdkit_plugin (void)
+{
+  return varve_nbdkit_plugin_path ();
 }

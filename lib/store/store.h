@@ -16,6 +16,8 @@ typedef struct VarveStoreRead VarveStoreRead;
 /* One disk of one backup, opened for reading: all layers together, or one alone. */
 struct VarveStoreRead {
   BlockSource *source; /* owned by the reader */
+  bool
+      has_helper; /* a thread of ours and a process are behind it, which end with the thread that opened it */
   GDestroyNotify release;
   gpointer data;
 };

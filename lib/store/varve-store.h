@@ -149,6 +149,18 @@ VARVE_API VarveBackup *varve_store_find (VarveStore *store, const char *backup,
                                          GCancellable *cancellable, GError **error);
 
 /**
+ * varve_nbdkit_plugin:
+ *
+ * The plugin by which nbdkit serves a backup of a store, read-only, over NBD: `nbdkit PLUGIN store=STORE backup=BACKUP
+ * [disk=NAME]`, with whatever options and filters of nbdkit. It is not there where varve was built without it.
+ *
+ * Returns: (transfer full) (type filename): its path
+ *
+ * Since: 0.1
+ */
+VARVE_API char *varve_nbdkit_plugin (void);
+
+/**
  * varve_store_verify:
  * @backup: (nullable): %NULL: all backups of the store, each layer once
  * @func: (nullable) (scope call): events

@@ -33,8 +33,8 @@ beside_us (const char *name)
   return path ? path : if_executable (directory, "", name);
 }
 
-char *
-varve_program_path (const char *name)
+static char *
+find (const char *name, const char *installed)
 {
   const char *directory = g_getenv ("VARVE_LIBEXEC_DIR");
   char *path;
@@ -42,5 +42,17 @@ varve_program_path (const char *name)
   if (directory && g_path_is_absolute (directory))
     return g_build_filename (directory, name, NULL);
   path = beside_us (name);
-  return path ? path : g_build_filename (VARVE_LIBEXEC_DIR, name, NULL);
+  return path ? path : g_build_filename (installed, name, NULL);
+}
+
+char *
+varve_program_path (const char *name)
+{
+  return find (name, VARVE_LIBEXEC_DIR);
+}
+
+char *
+varve_nbdkit_plugin_path (void)
+{
+  return find ("nbdkit-varve-plugin.so", VARVE_NBDKIT_PLUGIN_DIR);
 }

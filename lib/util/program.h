@@ -9,3 +9,6 @@
  * installed to.
  * (transfer full) */
 char *varve_program_path (const char *name);
+
+/* Our plugin of nbdkit, found in the same way, but installed where nbdkit has its own. (transfer full) */
+char *varve_nbdkit_plugin_path (void);

@@ -4,6 +4,7 @@
 
 import gc
 import os
+import subprocess
 
 from gi.repository import Gio, GLib, Varve
 
@@ -102,6 +103,18 @@ class Store(machine.Case):
         self.assert_refused(Varve.Error.NOT_FOUND, store.delete, old, True, None)
         self.assert_refused(Varve.Error.NOT_FOUND, store.verify, old, None, None, None)
         self.assertEqual(store.list(None, None), ([], []))
+
+    def test_served(self):
+        plugin = Varve.nbdkit_plugin()
+        self.assertTrue(os.path.isabs(plugin))
+        if not os.path.exists(plugin):
+            self.skipTest('built without nbdkit')
+        self.back_up()
+        backup = Varve.Store.open(self.store).find('web01@latest', None)
+        disk = backup.get_disks()[0]
+        command = ['nbdkit', '--unix', '-', '--run', 'nbdinfo --size "$uri"', plugin, f'store={self.store}',
+                   f'backup={backup.get_id()}', f'disk={disk.name}']
+        self.assertEqual(int(subprocess.check_output(command)), disk.size)
 
     def test_errors(self):
         self.assert_refused(Varve.Error.USAGE, Varve.Store.open, 'nonsense')

@@ -51,6 +51,16 @@ static void
 test_compressed (Images *f, gconstpointer data)
 {
   make (f, "write -c -P 2 64k 64k");
+  assert_read_by (f, "qcow2", false);
+  assert_read_by (f, "nbd", true);
+}
+
+static void
+test_unknown (Images *f, gconstpointer data)
+{
+  make (f, "write -P 2 64k 64k");
+  run (f, "qemu-img create -q -f qcow2 -o extended_l2=on -F qcow2 -b 0.qcow2 1.qcow2 1M");
+  qemu_io (f, "1.qcow2", "write -P 3 2k 2k");
   assert_read_by (f, "nbd", false);
 }
 
@@ -77,6 +87,7 @@ main (int argc, char **argv)
   g_test_add ("/images-read/plain", Images, NULL, images_set_up, test_plain, images_tear_down);
   g_test_add ("/images-read/compressed", Images, NULL, images_set_up, test_compressed,
               images_tear_down);
+  g_test_add ("/images-read/unknown", Images, NULL, images_set_up, test_unknown, images_tear_down);
   g_test_add ("/images-read/damaged", Images, NULL, images_set_up, test_damaged, images_tear_down);
   return g_test_run ();
 }

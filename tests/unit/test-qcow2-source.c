@@ -65,6 +65,30 @@ test_qemu (Images *f, gconstpointer data)
 
 /* Clusters that have a place before they are written, some of them then made zeros; a size that
  * ends in a cluster, of which the file has only the part that the guest sees. */
+/* Of what compresses well, somewhat, and not at all (which QEMU then stores as it is); alone and below others. */
+static void
+test_compressed (Images *f, gconstpointer data)
+{
+  g_autofree char *plain = g_build_filename (f->dir, "plain.raw", NULL);
+  g_autofree uint8_t *bytes = g_malloc0 (3 * MIB);
+  g_autoptr (GError) error = NULL;
+
+  for (size_t i = 0; i < MIB; i++) {
+    bytes[i] = (uint8_t)g_rand_int (f->rand);
+    bytes[MIB + i] = bytes[i] & 0x13;
+    bytes[2 * MIB + i] = (uint8_t)(i >> 15);
+  }
+  g_assert_true (g_file_set_contents (plain, (char *)bytes, 3 * MIB, &error));
+  for (size_t i = 0; i < G_N_ELEMENTS (cluster_sizes); i++) {
+    run (f, "qemu-img convert -c -f raw -O qcow2 -o cluster_size=%u plain.raw 0.qcow2",
+         cluster_sizes[i]);
+    assert_like_qemu (f, 0);
+    run (f, "qemu-img create -q -f qcow2 -F qcow2 -b 0.qcow2 1.qcow2 5M");
+    qemu_io (f, "1.qcow2", "write -c -P 7 2M 64k;write -P 8 1M 512;write -c -P 9 4128768 64k");
+    assert_like_qemu (f, 1);
+  }
+}
+
 static void
 test_preallocated (Images *f, gconstpointer data)
 {
@@ -348,6 +372,7 @@ main (int argc, char **argv)
   } tests[] = {
     { "/qcow2-source/own", test_own },
     { "/qcow2-source/qemu", test_qemu },
+    { "/qcow2-source/compressed", test_compressed },
     { "/qcow2-source/preallocated", test_preallocated },
     { "/qcow2-source/sizes", test_sizes },
     { "/qcow2-source/empty", test_empty },

@@ -69,7 +69,7 @@ take_over (const char *path, VarveManifestDisk *disk, GError **error)
   return ok;
 }
 
-/* QEMU may have written what our own source does not read (compressed clusters). */
+/* QEMU may have written what our own source does not read. */
 static bool
 open_alone (const char *path, const char *disk, VarveStoreRead **out, GCancellable *cancellable,
             GError **error)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Copyright the varve authors */
 
-/* Reading: layers that varve wrote are read in this process. Others (somebody has compressed one),
+/* Reading: layers that varve wrote are read in this process. Others (somebody has made one of subclusters),
  * and all that is to be verified, are read by a storage daemon, which has the chain open read-only:
  * what QEMU would read is what counts. */
 #include "config.h"
@@ -101,6 +101,7 @@ varve_images_read_by_qemu (const char *path, const char *disk, unsigned links, b
   varve_remove_tree (reader->directory, NULL);
   g_clear_pointer (&reader->directory, g_free);
   read->source = reader->source;
+  read->has_helper = true;
   *out = g_steal_pointer (&read);
   return true;
 }

@@ -10,12 +10,12 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include <xxhash.h>
 
 #include "util/bytes.h"
 #include "util/checked.h"
 #include "util/durable.h"
 #include "util/error.h"
+#include "util/xxh3.h"
 
 #define MAGIC     "varvesum"
 #define VERSION   1u

@@ -1,0 +1,290 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Copyright the varve authors */
+
+/* nbdkit is what serves, with the plugin of varve: this finds the backup, so that what is wrong is told as everywhere
+ * else, makes way for the socket, and becomes nbdkit. */
+#include "config.h"
+
+#include "cli.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <gio/gunixsocketaddress.h>
+#include <glib/gstdio.h>
+
+typedef struct {
+  char *from;
+  char *disk;
+  char *socket;
+  char *listen;
+  char *credentials;
+  char *command;
+  char *pid_file;
+  gboolean no_tls;
+} Options;
+
+static void
+options_clear (Options *options)
+{
+  g_free (options->from);
+  g_free (options->disk);
+  g_free (options->socket);
+  g_free (options->listen);
+  g_free (options->credentials);
+  g_free (options->command);
+  g_free (options->pid_file);
+}
+
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (Options, options_clear)
+
+static bool
+parse (Cli *cli, int *argc, char ***argv, Options *o, GError **error)
+{
+  const GOptionEntry entries[] = {
+    { "from", 0, 0, G_OPTION_ARG_STRING, &o->from, "the store: images:DIR", "STORE" },
+    { "disk", 0, 0, G_OPTION_ARG_STRING, &o->disk, "only this disk", "NAME" },
+    { "socket", 0, 0, G_OPTION_ARG_FILENAME, &o->socket, "readers connect to this UNIX socket",
+      "PATH" },
+    { "listen", 0, 0, G_OPTION_ARG_STRING, &o->listen, "readers connect by TCP", "HOST:PORT" },
+    { "tls-creds", 0, 0, G_OPTION_ARG_FILENAME, &o->credentials,
+      "readers must use TLS; the server's x509 or PSK files", "DIR" },
+    { "no-tls", 0, 0, G_OPTION_ARG_NONE, &o->no_tls,
+      "clear text by TCP, on a loopback address only", NULL },
+    { "run", 0, 0, G_OPTION_ARG_STRING, &o->command,
+      "serve while this shell command runs, which finds the URI in $uri", "COMMAND" },
+    { "pid-file", 0, 0, G_OPTION_ARG_FILENAME, &o->pid_file,
+      "written when readers can connect: the process to end", "PATH" },
+    G_OPTION_ENTRY_NULL,
+  };
+
+  return cli_parse (cli, argc, argv, entries, "BACKUP", "Serves a backup, read-only, over NBD.",
+                    error);
+}
+
+static bool
+check (int argc, const Options *o, GError **error)
+{
+  if (argc != 2 || o->from == NULL)
+    return cli_usage (error, "Name one backup, and a store by --from images:DIR.");
+  if (o->socket && o->listen)
+    return cli_usage (error, "--socket and --listen exclude each other.");
+  if (!o->socket && !o->listen && !o->command)
+    return cli_usage (error, "Say where readers connect (--socket, --listen), or which command is "
+                             "the reader (--run).");
+  if (!o->listen && (o->credentials || o->no_tls))
+    return cli_usage (error, "--tls-creds and --no-tls go with --listen.");
+  if (o->listen && !o->credentials == !o->no_tls)
+    return cli_usage (error, "With --listen, say either --tls-creds DIR, or --no-tls if whoever "
+                             "can connect may read the disks (on a loopback address).");
+  return true;
+}
+
+static void
+add (GPtrArray *arguments, const char *name, const char *value)
+{
+  g_ptr_array_add (arguments, g_strdup (name));
+  if (value != NULL)
+    g_ptr_array_add (arguments, g_strdup (value));
+}
+
+static void
+add_path (GPtrArray *arguments, const char *name, const char *path)
+{
+  g_autofree char *absolute = g_canonicalize_filename (path, NULL);
+
+  add (arguments, name, absolute);
+}
+
+static void
+add_parameter (GPtrArray *arguments, const char *name, const char *value)
+{
+  g_ptr_array_add (arguments, g_strconcat (name, "=", value, NULL));
+}
+
+/* What is in @directory says of which kind they are, as for export sessions. */
+static void
+add_credentials (GPtrArray *arguments, const char *directory)
+{
+  g_autofree char *path = g_canonicalize_filename (directory, NULL);
+  g_autofree char *keys = g_build_filename (path, "keys.psk", NULL);
+
+  add (arguments, "--tls", "require");
+  if (g_file_test (keys, G_FILE_TEST_EXISTS)) {
+    add (arguments, "--tls-psk", keys);
+    return;
+  }
+  add (arguments, "--tls-certificates", path);
+  add (arguments, "--tls-verify-peer", NULL);
+}
+
+/* As for export sessions: what is not encrypted does not leave the host. */
+static bool
+check_clear_text (const char *host, GError **error)
+{
+  g_autoptr (GInetAddress) address = g_inet_address_new_from_string (host);
+
+  if (strcmp (host, "localhost") == 0 || (address && g_inet_address_get_is_loopback (address)))
+    return true;
+  return cli_usage (error,
+                    "Clear text is served on a loopback address only, and '%s' is none: use "
+                    "--tls-creds, or localhost and a tunnel.",
+                    host);
+}
+
+static bool
+add_address (GPtrArray *arguments, const Options *o, GError **error)
+{
+  g_autofree char *host = NULL;
+  g_autofree char *port = NULL;
+  guint number;
+
+  if (o->socket)
+    add_path (arguments, "--unix", o->socket);
+  if (!o->listen)
+    return true;
+  if (!cli_parse_address (o->listen, &host, &number, error) ||
+      (o->no_tls && !check_clear_text (host, error)))
+    return false;
+  port = g_strdup_printf ("%u", number);
+  add (arguments, "--ipaddr", host);
+  add (arguments, "--port", port);
+  if (o->credentials)
+    add_credentials (arguments, o->credentials);
+  return true;
+}
+
+static GPtrArray *
+command_line (const Options *o, const char *store, VarveBackup *backup, GError **error)
+{
+  g_autoptr (GPtrArray) arguments = g_ptr_array_new_with_free_func (g_free);
+  g_autofree char *plugin = varve_nbdkit_plugin ();
+
+  add (arguments, "nbdkit", "--foreground");
+  add (arguments, "--readonly", NULL);
+  if (!add_address (arguments, o, error))
+    return NULL;
+  if (o->command)
+    add (arguments, "--run", o->command);
+  if (o->pid_file)
+    add_path (arguments, "--pidfile", o->pid_file);
+  add (arguments, plugin, NULL);
+  add_parameter (arguments, "store", store);
+  add_parameter (arguments, "backup", varve_backup_get_id (backup));
+  if (o->disk)
+    add_parameter (arguments, "disk", o->disk);
+  g_ptr_array_add (arguments, NULL);
+  return g_steal_pointer (&arguments);
+}
+
+static bool
+check_disk (VarveBackup *backup, const char *name, GError **error)
+{
+  GPtrArray *disks = varve_backup_get_disks (backup);
+
+  for (guint i = 0; i < disks->len; i++)
+    if (name == NULL || strcmp (((VarveBackupDisk *)g_ptr_array_index (disks, i))->name, name) == 0)
+      return true;
+  g_set_error (error, VARVE_ERROR, VARVE_ERROR_NOT_FOUND, "Backup %s has no disk '%s'.",
+               varve_backup_get_id (backup), name ? name : "");
+  return false;
+}
+
+static bool
+check_plugin (GError **error)
+{
+  g_autofree char *plugin = varve_nbdkit_plugin ();
+
+  if (g_file_test (plugin, G_FILE_TEST_EXISTS))
+    return true;
+  g_set_error (error, VARVE_ERROR, VARVE_ERROR_UNSUPPORTED,
+               "The plugin '%s', by which nbdkit serves backups, is not there: varve was built "
+               "without it.",
+               plugin);
+  return false;
+}
+
+/* nbdkit leaves its socket behind. One at which nobody listens any more makes way, as it does for an export session. */
+static bool
+clear_socket (const char *path, GError **error)
+{
+  g_autoptr (GSocketAddress) address = g_unix_socket_address_new (path);
+  g_autoptr (GSocket) probe =
+      g_socket_new (G_SOCKET_FAMILY_UNIX, G_SOCKET_TYPE_STREAM, G_SOCKET_PROTOCOL_DEFAULT, error);
+  g_autoptr (GError) refused = NULL;
+  GStatBuf st;
+
+  if (probe == NULL)
+    return false;
+  if (g_lstat (path, &st) != 0)
+    return true;
+  if (S_ISSOCK (st.st_mode) && !g_socket_connect (probe, address, NULL, &refused) &&
+      g_error_matches (refused, G_IO_ERROR, G_IO_ERROR_CONNECTION_REFUSED) && g_unlink (path) == 0)
+    return true;
+  g_set_error (error, VARVE_ERROR, VARVE_ERROR_EXISTS,
+               "'%s' exists already, and is no socket that a dead process left behind: remove it, "
+               "or choose another path.",
+               path);
+  return false;
+}
+
+/* Each layer of each disk is an open file. */
+static void
+raise_file_limit (void)
+{
+  struct rlimit limit;
+
+  if (getrlimit (RLIMIT_NOFILE, &limit) != 0)
+    return;
+  limit.rlim_cur = limit.rlim_max;
+  setrlimit (RLIMIT_NOFILE, &limit);
+}
+
+/* Does not come back where all is well. */
+static bool
+become (Cli *cli, GPtrArray *arguments, GError **error)
+{
+  int failed;
+
+  if (g_cancellable_set_error_if_cancelled (cli->cancellable, error))
+    return false;
+  signal (SIGPIPE, SIG_DFL);
+  raise_file_limit ();
+  execvp ("nbdkit", (char **)arguments->pdata);
+  failed = errno;
+  g_set_error (error, VARVE_ERROR, VARVE_ERROR_UNSUPPORTED,
+               "nbdkit, which serves backups, cannot be started (install the package nbdkit): %s.",
+               g_strerror (failed));
+  return false;
+}
+
+bool
+cli_serve (Cli *cli, int argc, char **argv, GError **error)
+{
+  g_auto (Options) o = { NULL };
+  g_autofree char *name = NULL;
+  g_autoptr (VarveStore) store = NULL;
+  g_autoptr (VarveBackup) backup = NULL;
+  g_autoptr (GPtrArray) arguments = NULL;
+
+  if (!parse (cli, &argc, &argv, &o, error) || !check (argc, &o, error))
+    return false;
+  name = cli_store (o.from);
+  store = varve_store_open (name, error);
+  if (store != NULL)
+    backup = varve_store_find (store, argv[1], cli->cancellable, error);
+  if (backup == NULL || !check_disk (backup, o.disk, error) || !check_plugin (error))
+    return false;
+  arguments = command_line (&o, name, backup, error);
+  if (arguments == NULL || (o.socket && !clear_socket (o.socket, error)))
+    return false;
+  if (!o.command)
+    cli_output_line (&cli->output, "Serving backup %s of %s", varve_backup_get_id (backup),
+                     varve_backup_get_domain (backup));
+  fflush (NULL);
+  return become (cli, arguments, error);
+}
