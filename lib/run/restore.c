@@ -87,8 +87,8 @@ plan_targets (const VarveRestoreDef *def, const VarveManifest *manifest)
 }
 
 static bool
-check_target (VarveStoreImpl *store, const VarveManifest *manifest,
-              const VarveRestoreTarget *target, GCancellable *cancellable, GError **error)
+check_target (VarveStoreImpl *store, const VarveManifest *manifest, const VarveTarget *target,
+              GCancellable *cancellable, GError **error)
 {
   const VarveManifestDisk *disk = varve_manifest_find_disk (manifest, target->disk);
   g_autoptr (GString) have = g_string_new (NULL);
@@ -111,7 +111,7 @@ check_distinct (GPtrArray *targets, guint last, GError **error)
   for (guint i = 0; i < last; i++) {
     const VarveRestoreDisk *other = g_ptr_array_index (targets, i);
 
-    if (varve_restore_same_target (other->path, disk->path))
+    if (varve_target_same (other->path, disk->path))
       return varve_throw (error, VARVE_ERROR_USAGE,
                           "Disks '%s' and '%s' have the same target, '%s'. Give each its own.",
                           other->name, disk->name, disk->path);
@@ -121,8 +121,8 @@ check_distinct (GPtrArray *targets, guint last, GError **error)
 
 static bool
 restore_target (const VarveRunContext *context, VarveStoreImpl *store,
-                const VarveManifest *manifest, const VarveRestoreTarget *target,
-                GCancellable *cancellable, GError **error)
+                const VarveManifest *manifest, const VarveTarget *target, GCancellable *cancellable,
+                GError **error)
 {
   Progress progress = { context, manifest, target->disk };
   BlockCopyStats stats = { 0 };
@@ -163,7 +163,7 @@ varve_run_restore (const VarveRunContext *context, const VarveRestoreDef *def,
   for (unsigned pass = 0; pass < 2; pass++) {
     for (guint i = 0; i < targets->len; i++) {
       const VarveRestoreDisk *disk = g_ptr_array_index (targets, i);
-      VarveRestoreTarget target = { disk->name, disk->path, disk->format, def->force, def->over };
+      VarveTarget target = { disk->name, disk->path, disk->format, def->force, def->over, true };
 
       if (pass == 0 && !check_distinct (targets, i, error))
         return false;
