@@ -41,6 +41,15 @@ emit (VarveBackupRun *run, VarveEvent event)
   varve_event_emit (run->context->events, &event);
 }
 
+/* Targets are not looked at for what they might hold: so nothing is incremental there by itself. */
+static const char *
+since_when (const VarveBackupRun *run)
+{
+  const char *incremental = run->def->incremental;
+
+  return run->def->store || !g_str_equal (incremental, "auto") ? incremental : "never";
+}
+
 /* --- plan ------------------------------------------------------------------------------------- */
 
 static bool
@@ -49,7 +58,7 @@ plan_disks (VarveBackupRun *run, GError **error)
   g_autoptr (GPtrArray) include = g_ptr_array_new ();
   g_autoptr (GPtrArray) exclude = g_ptr_array_new ();
   VarveLookPlan wanted = {
-    .incremental = run->def->incremental,
+    .incremental = since_when (run),
     .include = include,
     .exclude = exclude,
     .max_chain = run->def->max_chain,
@@ -67,7 +76,7 @@ make_plan (VarveBackupRun *run, const char *session, GCancellable *cancellable, 
 {
   run->push = g_str_equal (run->def->mode, "push");
   if (!plan_disks (run, error) || !varve_backup_choose_mode (run, session, cancellable, error) ||
-      (run->why_push && !plan_disks (run, error)))
+      (run->why_push && !plan_disks (run, error)) || !varve_backup_check_targets (run, error))
     return false;
   for (guint i = 0; i < run->plans->len; i++) {
     const VarvePlanDisk *plan = g_ptr_array_index (run->plans, i);
@@ -83,10 +92,19 @@ make_plan (VarveBackupRun *run, const char *session, GCancellable *cancellable, 
 
 /* --- prepare ---------------------------------------------------------------------------------- */
 
+/* Without a store, only who gives himself a name has checkpoints: nobody else would ever come back for one, and each
+ * costs the guest's host a bitmap. */
+bool
+varve_backup_owns_checkpoints (const VarveBackupRun *run)
+{
+  return run->def->store || run->def->owner;
+}
+
 /* The checkpoint columns of the start, and the manifest's disks. */
 static void
 fill_start (VarveBackupRun *run)
 {
+  bool wanted = varve_backup_owns_checkpoints (run);
   bool checkpoint = false;
 
   for (guint i = 0; i < run->plans->len; i++) {
@@ -98,15 +116,15 @@ fill_start (VarveBackupRun *run)
       continue;
     start = varve_start_add_disk (run->start, plan->disk->name);
     start->since = g_strdup (plan->since);
-    start->checkpoint = plan->checkpoint;
+    start->checkpoint = wanted && plan->checkpoint;
     start->transient = plan->transient;
-    checkpoint = checkpoint || plan->checkpoint;
+    checkpoint = checkpoint || start->checkpoint;
     disk = varve_manifest_add_disk (run->manifest, plan->disk->name);
     disk->size = plan->disk->size;
     disk->source_format = g_strdup (plan->disk->format);
     disk->decision = g_strdup (varve_decision_name (plan->decision));
     disk->reason = g_strdup (plan->reason);
-    disk->checkpoint = plan->checkpoint;
+    disk->checkpoint = start->checkpoint;
   }
   if (checkpoint)
     run->start->checkpoint = varve_checkpoint_name_new (run->look.owner, run->manifest->id);
@@ -370,7 +388,8 @@ varve_run_backup (const VarveRunContext *context, const VarveBackupDef *def,
   };
 
   run.sources = g_ptr_array_new_with_free_func ((GDestroyNotify)block_source_free);
-  emit (&run, (VarveEvent){ .type = VARVE_EVENT_RUN_STARTED, .text = def->store });
+  emit (&run, (VarveEvent){ .type = VARVE_EVENT_RUN_STARTED,
+                            .text = def->store ? def->store : "the targets of its disks" });
   if (!varve_look (context, def, &options, &run.look, cancellable, error) ||
       !make_plan (&run, session, cancellable, error) ||
       !varve_backup_remove_stale (&run, cancellable, error) ||

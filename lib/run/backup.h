@@ -43,6 +43,12 @@ typedef struct {
 bool varve_backup_copy_disk (VarveBackupRun *run, const VarvePlanDisk *plan,
                              VarveManifestDisk *disk, GCancellable *cancellable, GError **error);
 
+/* Checks that what is planned can be written to the targets of the job, where it has any in the place of a store. */
+bool varve_backup_check_targets (VarveBackupRun *run, GError **error);
+
+/* Whether the checkpoints of run->owner are this backup's to make and to remove. */
+bool varve_backup_owns_checkpoints (const VarveBackupRun *run);
+
 /* Never NULL for a disk of the manifest. */
 const VarvePlanDisk *varve_backup_plan_of (VarveBackupRun *run, const char *disk);
 

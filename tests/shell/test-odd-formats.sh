@@ -10,18 +10,6 @@ requires qemu-storage-daemon qemu-io
 
 driver=$1
 
-# QEMU measures how fast the machine is before it makes a LUKS image, and on a busy one gives up now and then.
-patiently ()
-{
-  local n
-  for n in 1 2 3 4 5 6 7 8; do
-    if "$@" 2> "$tmp/create.log"; then
-      return 0
-    fi
-  done
-  "$@"
-}
-
 printf 'open sesame' > "$tmp/key"
 chmod 0600 "$tmp/key"
 secret=(--object "secret,id=key,file=$tmp/key")

@@ -39,6 +39,9 @@ char *varve_images_domain_directory (VarveImagesStore *store, const char *domain
 /* STORE/NAME-uuid8/BACKUP (transfer full) */
 char *varve_images_backup_directory (VarveImagesStore *store, const VarveManifest *manifest);
 
+/* The directory of the store that @path would lie in; NULL: in none. (transfer full) */
+char *varve_images_store_around (const char *path);
+
 /* flock on a domain's directory: a descriptor, or -1 with VARVE_ERROR_BUSY when another has it. */
 int varve_images_lock (const char *directory, GError **error);
 

@@ -1,0 +1,98 @@
+#!/bin/bash
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# Copyright the varve authors
+#
+# Disks of a libvirt domain that go to targets of their own: a file, a device, an NBD server that hangs and dies. Each copy is
+# exact, in full and by a checkpoint, while the domain runs and when it is off; its guest, which writes all the time,
+# notices nothing.
+. "$(dirname "$0")/functions.sh"
+requires_guest
+requires_libvirt
+requires_targets
+
+disk_files=(vda="$tmp/a.qcow2" vdb="$tmp/b.qcow2")
+make_disk "$tmp/a.qcow2" 64M
+make_disk "$tmp/b.qcow2" 24M
+mkdir "$tmp/out"
+truncate -s 32M "$tmp/device.img"
+device=$(losetup --find --show "$tmp/device.img") || skip "no loop device is to be had here"
+cleanup_fn losetup -d "$device"
+define_domain --guest 'numbers vda vdb delay=2000' targets "${disk_files[@]}"
+start_domain
+before=$(libvirt_names)
+backup_args=("$domain")
+
+checkpoints ()
+{
+  virsh checkpoint-list --name "$domain" | sed -n "/^varve\\./p" | sort
+}
+
+assert_clean ()
+{
+  assert_no_copy_left "$tmp/out"
+  assert_equal "$(libvirt_names)" "$before" "what is in QEMU"
+}
+
+fill ()
+{
+  guest fill "$1" "offset=$2" "length=$3" "seed=$RANDOM" > "$tmp/fill.log"
+}
+
+disturb ()
+{
+  fill vda 8M 8M
+  fill vdb 4M 1M
+}
+
+fill vda 4M 8M
+fill vdb 12M 2M
+target_args=(--owner copies --target "vda=$tmp/out/a.raw" --target "vdb=$device" --force)
+proved_copies disturb
+assert_copy vda "$tmp/out/a.raw"
+dd if="$device" of="$tmp/b.copy" bs=1M count=24 status=none
+assert_copy vdb "$tmp/b.copy"
+assert_clean
+
+target_args+=(--incremental "$(checkpoints)")
+proved_copies disturb
+assert_contains "$tmp/backup.log" 'vda: incremental'
+assert_copy vda "$tmp/out/a.raw"
+dd if="$device" of="$tmp/b.copy" bs=1M count=24 status=none
+assert_copy vdb "$tmp/b.copy"
+assert_equal "$(checkpoints | wc -l)" 2 "checkpoints"
+assert_clean
+kept=$(checkpoints)
+
+# At 1 MB/s it hangs, the guest writes on, and it is killed.
+start_server slow 64M 8M
+target_args=(--owner copies --target "vda=$uri" --force)
+start_backup_until copy-tick
+kill -STOP "$server_pid"
+kill -CONT "$backup_pid"
+guest latency > "$tmp/latency.log"
+fill vda 32M 8M
+sleep 3
+guest latency
+assert_equal "$(process_state "$server_pid")" T "state of the server that hangs"
+kill_server
+fault_finish 6 "disk 'vda'|Disk 'vda'"
+assert_clean
+assert_equal "$(checkpoints)" "$kept" "checkpoints"
+
+guest stop > "$tmp/stop.log"
+assert_guest_unhurt
+
+# Off: by a storage daemon, and still by the checkpoint.
+stop_domain
+monitor=off
+qemu-io -f qcow2 "$tmp/a.qcow2" -c 'write -P 9 20M 1M' > "$tmp/io.log"
+start_server off 24M
+target_args=(--owner copies --incremental "$(echo "$kept" | tail -n 1)" --target "vda=$tmp/out/a.raw" --force)
+proved_copies
+assert_contains "$tmp/backup.log" 'vda: incremental'
+assert_copy vda "$tmp/out/a.raw"
+target_args=(--target "vda=$tmp/out/a.qcow2,format=qcow2" --target "vdb=$uri" --force)
+proved_copies
+assert_copy vda "$tmp/out/a.qcow2" qcow2
+assert_copy vdb "$uri"
+assert_no_copy_left "$tmp/out"
