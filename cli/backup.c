@@ -160,9 +160,9 @@ cli_backup (Cli *cli, int argc, char **argv, GError **error)
   if (!parse (cli, &argc, &argv, &o, error))
     return false;
   if (argc != 2 || !o.store == !o.targets)
-    return cli_usage (error,
-                      "Name one domain, and a store by --to images:DIR, or a target for each "
-                      "disk by --target NAME=PATH.");
+    return cli_usage (
+        error, "Name one domain, and either a store by --to images:DIR, or a target for each "
+               "disk by --target NAME=PATH.");
   store = o.store ? cli_store (o.store) : NULL;
   job = varve_job_new ("varve");
   action = varve_job_add_backup (job, argv[1], cli_source_uri (&o.source), store);

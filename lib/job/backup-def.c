@@ -340,10 +340,10 @@ check_no_store (const VarveBackupDef *def, const VarveJobChecker *checker)
     varve_job_complain (checker, "target",
                         "The disks have targets of their own, so that there is nothing for a store "
                         "to keep. Remove the one or the other.");
-  if (g_strcmp0 (def->mode, "pull") != 0)
+  if (!def->verify)
     varve_job_complain (checker, "mode",
-                        "The disks have targets of their own, to which varve writes itself: the "
-                        "mode must be pull.");
+                        "The mode says not to verify, but targets of the disks' own have no sums "
+                        "that anything could be verified by. Remove it.");
 }
 
 void

@@ -164,8 +164,25 @@ varve_backup_disks_check (const VarveBackupDef *def, const VarveJobChecker *chec
         "An image: domain has the disks that are named, and none is to be backed up.");
 }
 
+/* What QEMU is told of how to write. */
 static void
-check_target (const VarveJobDisk *disk, const VarveJobChecker *checker, const char *place)
+check_writer (const VarveBackupDef *def, const VarveJobDisk *disk, const VarveJobChecker *checker)
+{
+  if (def->compress && g_strcmp0 (disk->target_format, "qcow2") != 0)
+    varve_job_complain (checker, "mode",
+                        "QEMU is to compress what it writes, and the target of disk '%s' is raw: "
+                        "use format qcow2, or leave it uncompressed.",
+                        disk->name);
+  if ((def->workers || def->chunk) && varve_job_is_nbd (disk->target))
+    varve_job_complain (checker, "mode",
+                        "The mode says how QEMU is to write (workers, chunk), and QEMU does not "
+                        "write to the target of disk '%s', which is an NBD export. Remove it.",
+                        disk->name);
+}
+
+static void
+check_target (const VarveBackupDef *def, const VarveJobDisk *disk, const VarveJobChecker *checker,
+              const char *place)
 {
   g_autofree char *target = g_strconcat (place, "/target", NULL);
 
@@ -173,6 +190,7 @@ check_target (const VarveJobDisk *disk, const VarveJobChecker *checker, const ch
       checker, target, varve_job_is_nbd (disk->target) ? VARVE_JOB_VALUE_NBD : VARVE_JOB_VALUE_PATH,
       "The target", disk->target);
   varve_job_check_word (checker, target, "The target's format", disk->target_format, "raw qcow2");
+  check_writer (def, disk, checker);
 }
 
 bool
@@ -185,7 +203,7 @@ varve_backup_targets_check (const VarveBackupDef *def, const VarveJobChecker *ch
     g_autofree char *place = g_strdup_printf ("disks/disk:%u", i + 1);
 
     if (disk->target && disk->backup)
-      check_target (disk, checker, place);
+      check_target (def, disk, checker, place);
     else if (disk->target)
       varve_job_complain (checker, place, "Disk '%s' is left out, and has a target. Remove it.",
                           disk->name);

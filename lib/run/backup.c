@@ -25,7 +25,7 @@ backup_run_clear (VarveBackupRun *run)
   g_clear_pointer (&run->manifest, varve_manifest_unref);
   g_clear_pointer (&run->start, varve_start_free);
   g_clear_pointer (&run->plans, g_ptr_array_unref);
-  g_clear_pointer (&run->why_push, g_free);
+  g_clear_pointer (&run->why_mode, g_free);
   varve_look_clear (&run->look);
 }
 
@@ -76,7 +76,7 @@ make_plan (VarveBackupRun *run, const char *session, GCancellable *cancellable, 
 {
   run->push = g_str_equal (run->def->mode, "push");
   if (!plan_disks (run, error) || !varve_backup_choose_mode (run, session, cancellable, error) ||
-      (run->why_push && !plan_disks (run, error)) || !varve_backup_check_targets (run, error))
+      (run->why_mode && !plan_disks (run, error)) || !varve_backup_check_targets (run, error))
     return false;
   for (guint i = 0; i < run->plans->len; i++) {
     const VarvePlanDisk *plan = g_ptr_array_index (run->plans, i);
@@ -148,8 +148,8 @@ check_start (VarveBackupRun *run, GCancellable *cancellable, GError **error)
                                cancellable, error))
     return false;
   run->manifest->strategy = g_strdup (report->strategy);
-  if (run->why_push)
-    tell (run, VARVE_EVENT_NOTE, run->why_push);
+  if (run->why_mode)
+    tell (run, VARVE_EVENT_NOTE, run->why_mode);
   for (guint i = 0; i < report->weaker->len; i++)
     tell (run, VARVE_EVENT_NOTE, g_ptr_array_index (report->weaker, i));
   return true;
@@ -324,6 +324,24 @@ finish_session (VarveBackupRun *run, GCancellable *cancellable, GError **error)
   return ok;
 }
 
+/* libvirt does not tell how much it was of a disk that is done. */
+static void
+complete_numbers (VarveBackupRun *run, VarveManifestDisk *disk)
+{
+  const VarveStartDisk *start = varve_start_find_disk (run->start, disk->name);
+  const VarveBitmap *since =
+      start->since ? varve_bitmap_find (run->look.bitmaps, disk->name, start->since) : NULL;
+
+  if (disk->read == 0)
+    disk->read = disk->stored + disk->zeroed;
+  if (disk->read == 0 && start->target_in_place && !start->since)
+    disk->read = disk->size;
+  else if (disk->read == 0 && start->target_in_place && since && since->dirty != UINT64_MAX)
+    disk->read = since->dirty;
+  if (start->target_in_place)
+    disk->stored = disk->read;
+}
+
 /* What QEMU wrote has been seen by nobody before it is read back. */
 static bool
 finish_disk (VarveBackupRun *run, VarveManifestDisk *disk, GCancellable *cancellable,
@@ -333,11 +351,10 @@ finish_disk (VarveBackupRun *run, VarveManifestDisk *disk, GCancellable *cancell
 
   if (!run->start->push)
     return ops->finish_disk (run->write, disk, cancellable, error);
-  if (!ops->adopt_disk (run->write, disk, run->def->verify, NULL, NULL, cancellable, error))
+  if (!ops->adopt_disk (run->write, disk, run->def->verify, NULL, NULL, cancellable, error) ||
+      !varve_failpoint ("push-adopted", error))
     return false;
-  /* libvirt does not tell it of a disk that is done. */
-  if (disk->read == 0)
-    disk->read = disk->stored + disk->zeroed;
+  complete_numbers (run, disk);
   tell_disk_done (run, disk);
   return true;
 }

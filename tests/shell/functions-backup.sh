@@ -60,6 +60,12 @@ has_ended ()
   esac
 }
 
+# session_is_gone: nothing is on record in the state directory any more.
+session_is_gone ()
+{
+  [ -z "$(ls "$VARVE_STATE_DIR/sessions")" ]
+}
+
 # start_backup_until POINT: begins a backup in the background that stops itself at the failure point; $backup_pid. Its
 # guard, if $guard is set to '', would kill it for that after two seconds; so there is none by default.
 # Where $backup_job is set, it is that document that is run; where $target_args is, the disks go there and not to $store.

@@ -55,6 +55,13 @@ assert_copy ()
   assert_digest "$file" "${3:-raw}" "$expected" "disk $1"
 }
 
+# assert_device DISK DEVICE SIZE: the same of a device, of which the disk takes so much.
+assert_device ()
+{
+  dd if="$2" of="$tmp/device.copy" bs=64k iflag=count_bytes count="$3" status=none
+  assert_copy "$1" "$tmp/device.copy"
+}
+
 # proved_copies [COMMAND...]: a backup to the targets, which `assert_copy` then can be asked of.
 proved_copies ()
 {

@@ -11,11 +11,11 @@ requires qemu-storage-daemon strace
 requires_root
 
 disk_files=(vda="$tmp/a.qcow2" vdb="$tmp/b.qcow2")
-make_disk "$tmp/a.qcow2" 48M
+make_disk "$tmp/a.qcow2" 40M
 make_disk "$tmp/b.qcow2" 24M
 start_qemu --guest 'numbers vda vdb delay=2000' "${disk_files[@]}"
 before=$(qemu_names | grep -v ^bitmaps)
-backup_args=(-c "qmp+unix://$qmp" vm --mode push --fleece --speed 2M)
+backup_args=(-c "qmp+unix://$qmp" vm --mode push --fleece --speed 16M)
 
 is_delayed ()
 {
@@ -27,12 +27,12 @@ slow_down ()
   inject_fault "$qemu_pid" delay_enter=10000000 "$(echo "$store"/*/*.partial)"
   wait_for 60 "a write of the backup" is_delayed
   guest latency > "$tmp/latency.log"
-  guest fill vda offset=24M length=20M seed=2 > "$tmp/fill.log"
+  guest fill vda offset=24M length=12M seed=2 > "$tmp/fill.log"
   guest latency
   end_fault
 }
 
-guest fill vda offset=24M length=20M seed=1 > "$tmp/fill.log"
+guest fill vda offset=24M length=12M seed=1 > "$tmp/fill.log"
 proved_backup slow_down
 assert_contains "$tmp/backup.log" 'snapshot taken \(push-filter'
 guest stop > "$tmp/stop.log"

@@ -49,19 +49,57 @@ fill vdb 12M 2M
 target_args=(--owner copies --target "vda=$tmp/out/a.raw" --target "vdb=$device" --force)
 proved_copies disturb
 assert_copy vda "$tmp/out/a.raw"
-dd if="$device" of="$tmp/b.copy" bs=1M count=24 status=none
-assert_copy vdb "$tmp/b.copy"
+assert_device vdb "$device" 24M
 assert_clean
 
 target_args+=(--incremental "$(checkpoints)")
 proved_copies disturb
 assert_contains "$tmp/backup.log" 'vda: incremental'
 assert_copy vda "$tmp/out/a.raw"
-dd if="$device" of="$tmp/b.copy" bs=1M count=24 status=none
-assert_copy vdb "$tmp/b.copy"
+assert_device vdb "$device" 24M
 assert_equal "$(checkpoints | wc -l)" 2 "checkpoints"
 assert_clean
 kept=$(checkpoints)
+
+# Push: by libvirt QEMU writes a file and a device of the disk's size; by turns with pull each is an increment on the other.
+target_args=(--mode push --target "vda=$tmp/out/push.qcow2,format=qcow2" --target "vdb=$device" --force)
+expect_status 4 varve backup "${backup_args[@]}" "${target_args[@]}"
+assert_contains "$tmp/said.log" "Disk 'vdb' has 25165824 bytes and its target '$device' 33554432"
+assert_clean
+truncate -s 24M "$tmp/device.img"
+losetup -c "$device"
+proved_copies disturb
+assert_contains "$tmp/backup.log" 'snapshot taken \(push\)'
+assert_copy vda "$tmp/out/push.qcow2" qcow2
+assert_device vdb "$device" 24M
+assert_equal "$(stat -c '%a %U' "$tmp/out/push.qcow2")" '600 root' "rights to a copy"
+assert_clean
+target_args=(--owner copies --mode push --target "vda=$tmp/out/a.raw" --target "vdb=$device" --force)
+proved_copies disturb
+assert_copy vda "$tmp/out/a.raw"
+for mode in pull push; do
+  fill vda 20M 1M
+  target_args=(--owner copies --mode "$mode" --incremental "$(checkpoints | tail -n 1)" --target "vda=$tmp/out/a.raw"
+    --target "vdb=$device" --force)
+  proved_copies disturb
+  assert_contains "$tmp/backup.log" 'vda: incremental'
+  assert_copy vda "$tmp/out/a.raw"
+  assert_device vdb "$device" 24M
+  assert_clean
+done
+kept=$(checkpoints)
+
+# Killed while QEMU writes: the guard ends the job, and no copy has a name.
+target_args=(--owner copies --mode push --target "vda=$tmp/out/killed.raw")
+guard='' start_backup_until push-wait
+kill -KILL "$backup_pid"
+wait_for 60 "the guard to end the session" session_is_gone
+if [ -e "$tmp/out/killed.raw" ]; then
+  fail "a copy that is not complete has its name"
+fi
+rm "$tmp/out/killed.raw.varve-partial"
+assert_clean
+assert_equal "$(checkpoints)" "$kept" "checkpoints"
 
 # At 1 MB/s it hangs, the guest writes on, and it is killed.
 start_server slow 64M 8M

@@ -165,7 +165,13 @@ test_backup_targets (void)
   g_assert_cmpstr (second->target_format, ==, "raw");
 
   varve_backup_action_set_mode (action, "push");
-  assert_refused (job, "the mode must be pull");
+  assert_round_trip (job);
+  varve_backup_action_set_compress (action, TRUE);
+  assert_refused (job, "the target of disk 'vdb' is raw");
+  varve_backup_action_set_compress (action, FALSE);
+  varve_backup_action_set_verify (action, FALSE);
+  assert_refused (job, "no sums");
+  varve_backup_action_set_verify (action, TRUE);
   varve_backup_action_set_mode (action, NULL);
   varve_backup_action_add_disk (action, "vdc", TRUE);
   assert_refused (job, "each that is backed up needs one");

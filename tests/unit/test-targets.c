@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <glib/gstdio.h>
 
+#include "block/file.h"
 #include "util/durable.h"
 #include "util/error.h"
 
@@ -181,6 +182,63 @@ test_refused_places (Fixture *f, gconstpointer data)
   g_assert_true (varve_targets_check (targets, "vda", SIZE, false, NULL));
 }
 
+static void
+push_one (Fixture *f, VarveStoreImpl *targets, bool in_place, char value)
+{
+  const VarveStoreOps *ops = targets->ops;
+  g_autoptr (VarveStoreWrite) write = NULL;
+  g_auto (VarveStoreTarget) target = { NULL };
+  g_autoptr (GError) error = NULL;
+
+  ops->begin (targets, "vm", "", f->manifest->id, &write, NULL, &error);
+  ops->add_target (write, f->disk, NULL, &target, NULL, &error);
+  g_assert_no_error (error);
+  g_assert_true (target.raw);
+  g_assert_false (target.device);
+  g_assert_cmpint (target.in_place, ==, in_place);
+  g_assert_cmpint (g_str_equal (target.path, f->path), ==, in_place);
+
+  g_autoptr (BlockSink) qemu = block_file_sink_open (target.path, SIZE, BLOCK_FILE_OVERWRITE, NULL);
+  g_assert_true (block_sink_write (qemu, 7, &value, 1, NULL));
+  ops->check_targets (write, &error);
+  ops->adopt_disk (write, f->disk, true, NULL, NULL, NULL, &error);
+  ops->commit (write, f->manifest, NULL, &error);
+  g_assert_no_error (error);
+}
+
+static void
+test_push (Fixture *f, gconstpointer data)
+{
+  g_autoptr (VarveStoreImpl) targets = one_target (f, "raw", true);
+
+  g_assert_true (varve_targets_check (targets, "vda", SIZE, false, NULL));
+  push_one (f, targets, false, 'a');
+  assert_holds (f, 7, 'a');
+  g_assert_true (varve_targets_check (targets, "vda", SIZE, true, NULL));
+  push_one (f, targets, true, 'b');
+  assert_holds (f, 7, 'b');
+}
+
+/* While QEMU writes, what has come to be there is not replaced. */
+static void
+test_push_overtaken (Fixture *f, gconstpointer data)
+{
+  g_autoptr (VarveStoreImpl) targets = one_target (f, "qcow2", false);
+  g_autoptr (VarveStoreWrite) write = NULL;
+  g_auto (VarveStoreTarget) target = { NULL };
+  g_autoptr (GError) error = NULL;
+
+  g_assert_true (varve_targets_check (targets, "vda", SIZE, false, NULL));
+  g_assert_true (targets->ops->begin (targets, "vm", "", f->manifest->id, &write, NULL, &error));
+  g_assert_true (targets->ops->add_target (write, f->disk, NULL, &target, NULL, &error));
+  g_assert_false (target.raw);
+  make_file (f, 10);
+  g_assert_false (targets->ops->check_targets (write, &error));
+  g_assert_error (error, VARVE_ERROR, VARVE_ERROR_REFUSED);
+  g_clear_pointer (&write, varve_store_write_free);
+  g_assert_false (g_file_test (target.path, G_FILE_TEST_EXISTS));
+}
+
 /* Between the look and the first byte. */
 static void
 test_looked_at_again (Fixture *f, gconstpointer data)
@@ -210,6 +268,8 @@ main (int argc, char **argv)
   g_test_add ("/targets/changes", Fixture, NULL, set_up, test_changes, tear_down);
   g_test_add ("/targets/refused", Fixture, NULL, set_up, test_refused, tear_down);
   g_test_add ("/targets/refused-places", Fixture, NULL, set_up, test_refused_places, tear_down);
+  g_test_add ("/targets/push", Fixture, NULL, set_up, test_push, tear_down);
+  g_test_add ("/targets/push-overtaken", Fixture, NULL, set_up, test_push_overtaken, tear_down);
   g_test_add ("/targets/looked-at-again", Fixture, NULL, set_up, test_looked_at_again, tear_down);
   return g_test_run ();
 }

@@ -70,7 +70,7 @@ bool varve_images_check_layer (const char *path, const char *backup, const Varve
 
 /* adopt.c */
 bool varve_images_add_target (VarveStoreWrite *write, VarveManifestDisk *disk,
-                              const VarveManifest *base, char **out_path, char **out_root,
+                              const VarveManifest *base, VarveStoreTarget *out,
                               GCancellable *cancellable, GError **error);
 bool varve_images_adopt_disk (VarveStoreWrite *write, VarveManifestDisk *disk, bool read_back,
                               BlockTickFunc tick, gpointer tick_data, GCancellable *cancellable,

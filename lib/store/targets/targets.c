@@ -10,37 +10,19 @@
 
 #include "block/file.h"
 #include "store/images/images.h"
+#include "store/targets/write.h"
 #include "util/error.h"
 
 typedef struct {
-  VarveTarget as; /* its strings are owned */
-  VarveTargetKind kind;
-  bool changes;  /* written over in place, where the disk has changed */
-  uint64_t size; /* of the disk; 0: nothing is to be written to this one */
-} Target;
-
-typedef struct {
   VarveStoreImpl impl;
-  GPtrArray *targets; /* of Target */
+  GPtrArray *targets; /* of VarveTargetsDisk */
   bool force;
 } Targets;
-
-/* What is being written to one of them. */
-typedef struct {
-  const Target *target;
-  BlockSink *sink; /* NULL: finished */
-  char *partial;   /* NULL: in place, or published */
-} Writing;
-
-typedef struct {
-  VarveStoreWrite write;
-  GPtrArray *disks; /* of Writing */
-} Write;
 
 static void
 target_free (gpointer data)
 {
-  Target *target = data;
+  VarveTargetsDisk *target = data;
 
   g_free ((char *)target->as.disk);
   g_free ((char *)target->as.path);
@@ -51,7 +33,7 @@ target_free (gpointer data)
 static void
 writing_free (gpointer data)
 {
-  Writing *writing = data;
+  VarveTargetsWriting *writing = data;
 
   g_clear_pointer (&writing->sink, block_sink_free);
   if (writing->partial)
@@ -60,13 +42,13 @@ writing_free (gpointer data)
   g_free (writing);
 }
 
-static Target *
-find (VarveStoreImpl *impl, const char *disk)
+VarveTargetsDisk *
+varve_targets_find (VarveStoreImpl *impl, const char *disk)
 {
   GPtrArray *targets = ((Targets *)impl)->targets;
 
   for (guint i = 0; i < targets->len; i++) {
-    Target *target = g_ptr_array_index (targets, i);
+    VarveTargetsDisk *target = g_ptr_array_index (targets, i);
 
     if (g_str_equal (target->as.disk, disk))
       return target;
@@ -77,12 +59,12 @@ find (VarveStoreImpl *impl, const char *disk)
 /* --- before ----------------------------------------------------------------------------------- */
 
 static bool
-check_distinct (VarveStoreImpl *impl, const Target *target, GError **error)
+check_distinct (VarveStoreImpl *impl, const VarveTargetsDisk *target, GError **error)
 {
   GPtrArray *targets = ((Targets *)impl)->targets;
 
   for (guint i = 0; i < targets->len; i++) {
-    const Target *other = g_ptr_array_index (targets, i);
+    const VarveTargetsDisk *other = g_ptr_array_index (targets, i);
 
     if (other != target && varve_target_same (other->as.path, target->as.path))
       return varve_throw (error, VARVE_ERROR_USAGE,
@@ -94,7 +76,7 @@ check_distinct (VarveStoreImpl *impl, const Target *target, GError **error)
 
 /* What is written over there would be backups. */
 static bool
-check_no_store (const Target *target, GError **error)
+check_no_store (const VarveTargetsDisk *target, GError **error)
 {
   g_autofree char *store =
       varve_target_is_nbd (target->as.path) ? NULL : varve_images_store_around (target->as.path);
@@ -108,7 +90,7 @@ check_no_store (const Target *target, GError **error)
 }
 
 static bool
-check_size (const Target *target, GError **error)
+check_size (const VarveTargetsDisk *target, GError **error)
 {
   struct stat st;
 
@@ -122,7 +104,7 @@ check_size (const Target *target, GError **error)
 }
 
 static bool
-check_changes (const Target *target, GError **error)
+check_changes (const VarveTargetsDisk *target, GError **error)
 {
   if (!g_str_equal (target->as.format, "raw"))
     return varve_throw (error, VARVE_ERROR_REFUSED,
@@ -138,7 +120,7 @@ check_changes (const Target *target, GError **error)
 }
 
 static bool
-check_directory (const Target *target, GError **error)
+check_directory (const VarveTargetsDisk *target, GError **error)
 {
   g_autofree char *directory = g_path_get_dirname (target->as.path);
 
@@ -149,9 +131,8 @@ check_directory (const Target *target, GError **error)
                       target->as.path);
 }
 
-/* As it is now. */
-static bool
-check (Target *target, GError **error)
+bool
+varve_targets_look (VarveTargetsDisk *target, GError **error)
 {
   return varve_target_check (&target->as, &target->kind, error) &&
          (target->kind != VARVE_TARGET_DEVICE ||
@@ -163,14 +144,14 @@ bool
 varve_targets_check (VarveStoreImpl *impl, const char *disk, uint64_t size, bool changes,
                      GError **error)
 {
-  Target *target = find (impl, disk);
+  VarveTargetsDisk *target = varve_targets_find (impl, disk);
 
   if (target == NULL)
     return varve_throw (error, VARVE_ERROR_USAGE, "Disk '%s' has no target.", disk);
   target->changes = changes;
   target->size = size;
   return check_distinct (impl, target, error) && check_no_store (target, error) &&
-         check (target, error);
+         varve_targets_look (target, error);
 }
 
 /* --- a backup --------------------------------------------------------------------------------- */
@@ -184,17 +165,18 @@ list (VarveStoreImpl *impl, GPtrArray **out_manifests, GPtrArray *problems,
 }
 
 static BlockSink *
-open_sink (const Target *target, GCancellable *cancellable, GError **error)
+open_sink (const VarveTargetsDisk *target, GCancellable *cancellable, GError **error)
 {
   if (target->changes && target->kind == VARVE_TARGET_FILE)
     return block_file_sink_open (target->as.path, target->size, BLOCK_FILE_OVERWRITE, error);
   return varve_target_open (&target->as, target->kind, target->size, cancellable, error);
 }
 
-static Writing *
-open_target (Write *write, const Target *target, GCancellable *cancellable, GError **error)
+VarveTargetsWriting *
+varve_targets_open (VarveTargetsWrite *write, const VarveTargetsDisk *target,
+                    GCancellable *cancellable, GError **error)
 {
-  Writing *writing = g_new0 (Writing, 1);
+  VarveTargetsWriting *writing = g_new0 (VarveTargetsWriting, 1);
 
   writing->target = target;
   if (!target->changes)
@@ -208,11 +190,11 @@ open_target (Write *write, const Target *target, GCancellable *cancellable, GErr
   return writing;
 }
 
-static Writing *
-find_writing (Write *write, const char *disk)
+VarveTargetsWriting *
+varve_targets_writing (VarveTargetsWrite *write, const char *disk)
 {
   for (guint i = 0; i < write->disks->len; i++) {
-    Writing *writing = g_ptr_array_index (write->disks, i);
+    VarveTargetsWriting *writing = g_ptr_array_index (write->disks, i);
 
     if (g_str_equal (writing->target->as.disk, disk))
       return writing;
@@ -223,15 +205,15 @@ find_writing (Write *write, const char *disk)
 /* Servers are asked now, all of them: while no snapshot is held, and no disk has been copied for nothing. They stay
  * connected, as some end with their first client. */
 static bool
-connect_servers (Write *write, GCancellable *cancellable, GError **error)
+connect_servers (VarveTargetsWrite *write, GCancellable *cancellable, GError **error)
 {
   GPtrArray *targets = ((Targets *)write->write.store)->targets;
 
   for (guint i = 0; i < targets->len; i++) {
-    const Target *target = g_ptr_array_index (targets, i);
+    const VarveTargetsDisk *target = g_ptr_array_index (targets, i);
 
     if (target->size > 0 && target->kind == VARVE_TARGET_NBD &&
-        open_target (write, target, cancellable, error) == NULL)
+        varve_targets_open (write, target, cancellable, error) == NULL)
       return varve_prefix (error, "Disk '%s' cannot be copied to its target", target->as.disk);
   }
   return true;
@@ -241,7 +223,7 @@ static bool
 begin (VarveStoreImpl *impl, const char *domain, const char *uuid, const char *backup,
        VarveStoreWrite **out, GCancellable *cancellable, GError **error)
 {
-  Write *write = g_new0 (Write, 1);
+  VarveTargetsWrite *write = g_new0 (VarveTargetsWrite, 1);
   g_autoptr (VarveStoreWrite) owned = &write->write;
 
   owned->store = impl;
@@ -258,13 +240,13 @@ add_disk (VarveStoreWrite *owned, VarveManifestDisk *disk, const VarveManifest *
           BlockSink **out_sink, BlockSumFunc *out_sum, gpointer *out_sum_data,
           GCancellable *cancellable, GError **error)
 {
-  Write *write = (Write *)owned;
-  Target *target = find (owned->store, disk->name);
-  Writing *writing = find_writing (write, disk->name);
+  VarveTargetsWrite *write = (VarveTargetsWrite *)owned;
+  VarveTargetsDisk *target = varve_targets_find (owned->store, disk->name);
+  VarveTargetsWriting *writing = varve_targets_writing (write, disk->name);
 
   /* Once more: now that the disks are being read, whoever reads them has locked all files that they consist of. */
-  if (writing == NULL && check (target, error))
-    writing = open_target (write, target, cancellable, error);
+  if (writing == NULL && varve_targets_look (target, error))
+    writing = varve_targets_open (write, target, cancellable, error);
   if (writing == NULL)
     return false;
   *out_sink = writing->sink;
@@ -277,7 +259,7 @@ static bool
 finish_disk (VarveStoreWrite *owned, VarveManifestDisk *disk, GCancellable *cancellable,
              GError **error)
 {
-  Writing *writing = find_writing ((Write *)owned, disk->name);
+  VarveTargetsWriting *writing = varve_targets_writing ((VarveTargetsWrite *)owned, disk->name);
 
   if (!block_sink_flush (writing->sink, error))
     return varve_prefix (error, "The copy of disk '%s' in '%s' is not durable", disk->name,
@@ -297,10 +279,10 @@ static bool
 commit (VarveStoreWrite *owned, const VarveManifest *manifest, GCancellable *cancellable,
         GError **error)
 {
-  Write *write = (Write *)owned;
+  VarveTargetsWrite *write = (VarveTargetsWrite *)owned;
 
   for (guint i = 0; i < write->disks->len; i++) {
-    Writing *writing = g_ptr_array_index (write->disks, i);
+    VarveTargetsWriting *writing = g_ptr_array_index (write->disks, i);
 
     if (!writing->partial)
       continue;
@@ -315,7 +297,7 @@ commit (VarveStoreWrite *owned, const VarveManifest *manifest, GCancellable *can
 static void
 write_free (VarveStoreWrite *owned)
 {
-  g_ptr_array_unref (((Write *)owned)->disks);
+  g_ptr_array_unref (((VarveTargetsWrite *)owned)->disks);
 }
 
 static bool
@@ -338,6 +320,9 @@ static const VarveStoreOps targets_ops = {
   .begin = begin,
   .add_disk = add_disk,
   .finish_disk = finish_disk,
+  .add_target = varve_targets_add_target,
+  .check_targets = varve_targets_check_again,
+  .adopt_disk = varve_targets_adopt_disk,
   .add_file = add_file,
   .commit = commit,
   .write_free = write_free,
@@ -360,7 +345,7 @@ void
 varve_targets_add (VarveStoreImpl *impl, const char *disk, const char *path, const char *format)
 {
   Targets *self = (Targets *)impl;
-  Target *target = g_new0 (Target, 1);
+  VarveTargetsDisk *target = g_new0 (VarveTargetsDisk, 1);
 
   target->as = (VarveTarget){
     .disk = g_strdup (disk),
