@@ -27,6 +27,8 @@ cli_restore (Cli *cli, int argc, char **argv, GError **error)
   g_autofree char *from = NULL;
   g_autofree char *to = NULL;
   g_autofree char *format = NULL;
+  g_autofree char *define = NULL;
+  g_autofree char *uri = NULL;
   g_auto (GStrv) disks = NULL;
   g_autofree char *store = NULL;
   g_autoptr (VarveJob) job = NULL;
@@ -42,6 +44,10 @@ cli_restore (Cli *cli, int argc, char **argv, GError **error)
     { "force", 0, 0, G_OPTION_ARG_NONE, &force, "replace existing files, overwrite devices", NULL },
     { "over", 0, 0, G_OPTION_ARG_NONE, &over, "write into what exists, and only what differs",
       NULL },
+    { "define", 0, 0, G_OPTION_ARG_STRING, &define,
+      "define a domain of this name with the disks that are restored", "NAME" },
+    { "connect", 'c', 0, G_OPTION_ARG_STRING, &uri,
+      "the libvirt that it is defined at (default: qemu:///system)", "URI" },
     { "print-xml", 0, 0, G_OPTION_ARG_NONE, &print_xml, "print the job and do nothing", NULL },
     G_OPTION_ENTRY_NULL,
   };
@@ -55,6 +61,8 @@ cli_restore (Cli *cli, int argc, char **argv, GError **error)
   if (format != NULL && to == NULL)
     return cli_usage (error, "--format goes with --to; of a single disk it is --disk "
                              "NAME=PATH,format=FORMAT.");
+  if (uri != NULL && define == NULL)
+    return cli_usage (error, "--connect goes with --define: a restore itself asks no hypervisor.");
   if (force && over)
     return cli_usage (error, "--force and --over exclude each other.");
   store = cli_store (from);
@@ -67,6 +75,8 @@ cli_restore (Cli *cli, int argc, char **argv, GError **error)
 
     varve_restore_action_set_directory (action, directory, format ? format : "raw");
   }
+  if (define)
+    varve_restore_action_set_define (action, define, uri ? uri : "qemu:///system");
   varve_restore_action_set_force (action, force);
   varve_restore_action_set_over (action, over);
   return cli_run_job (cli, job, NULL, print_xml, error);

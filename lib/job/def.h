@@ -67,6 +67,8 @@ typedef struct {
   GPtrArray *disks; /* of VarveRestoreDisk */
   char *directory;  /* or NULL */
   char *directory_format;
+  char *define;     /* name of a domain that is defined for them, or NULL */
+  char *define_uri; /* where: a libvirt */
   bool force;
   bool over;
 } VarveRestoreDef;
@@ -104,6 +106,9 @@ const VarveBackupDef *varve_backup_action_def (VarveBackupAction *action);
 const VarveRestoreDef *varve_restore_action_def (VarveRestoreAction *action);
 const VarveExportDef *varve_export_action_def (VarveExportAction *action);
 const VarveRevertDef *varve_revert_action_def (VarveRevertAction *action);
+/* Whether @path is meant as that of a block device. */
+bool varve_job_is_device (const char *path);
+
 /* The name of any of them, or NULL; and its element: "backup" … */
 const char *varve_action_name (GObject *action);
 const char *varve_action_element (GObject *action);

@@ -79,6 +79,14 @@ varve_restore_action_set_directory (VarveRestoreAction *action, const char *dire
 }
 
 void
+varve_restore_action_set_define (VarveRestoreAction *action, const char *name, const char *uri)
+{
+  g_return_if_fail (VARVE_IS_RESTORE_ACTION (action));
+  varve_set_text (&action->def->define, name);
+  varve_set_text (&action->def->define_uri, uri);
+}
+
+void
 varve_restore_action_set_force (VarveRestoreAction *action, gboolean force)
 {
   g_return_if_fail (VARVE_IS_RESTORE_ACTION (action));

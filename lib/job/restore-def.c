@@ -42,6 +42,8 @@ varve_restore_def_free (VarveRestoreDef *def)
   g_ptr_array_unref (def->disks);
   g_free (def->directory);
   g_free (def->directory_format);
+  g_free (def->define);
+  g_free (def->define_uri);
   g_free (def);
 }
 
@@ -113,6 +115,15 @@ parse_directory (VarveXml *xml, const xmlNode *node, VarveRestoreDef *def)
   def->directory_format = varve_xml_choice (xml, node, "format", FORMATS, DEFAULT_FORMAT);
 }
 
+static void
+parse_define (VarveXml *xml, const xmlNode *node, VarveRestoreDef *def)
+{
+  varve_xml_shape (xml, node, "uri", NULL);
+  def->define = varve_xml_text (node);
+  g_free (def->define_uri);
+  def->define_uri = varve_xml_attribute (node, "uri");
+}
+
 VarveRestoreDef *
 varve_restore_def_parse (VarveXml *xml, const xmlNode *node)
 {
@@ -121,8 +132,9 @@ varve_restore_def_parse (VarveXml *xml, const xmlNode *node)
   const xmlNode *backup = varve_xml_child (node, "backup");
   const xmlNode *disks = varve_xml_child (node, "disks");
   const xmlNode *directory = varve_xml_child (node, "directory");
+  const xmlNode *define = varve_xml_child (node, "define");
 
-  varve_xml_shape (xml, node, "name?", "source backup disks? directory?");
+  varve_xml_shape (xml, node, "name?", "source backup disks? directory? define?");
   def->name = varve_xml_attribute (node, "name");
   if (source)
     def->store = varve_job_parse_store (xml, source, NULL);
@@ -134,6 +146,8 @@ varve_restore_def_parse (VarveXml *xml, const xmlNode *node)
     parse_disks (xml, disks, def);
   if (directory)
     parse_directory (xml, directory, def);
+  if (define)
+    parse_define (xml, define, def);
   return def;
 }
 
@@ -161,6 +175,31 @@ check_disks (const VarveRestoreDef *def, const VarveJobChecker *checker)
   }
 }
 
+/* By libvirt: nobody else keeps definitions. */
+static void
+check_define (const VarveRestoreDef *def, const VarveJobChecker *checker)
+{
+  varve_job_check_value (checker, "define", VARVE_JOB_VALUE_DOMAIN, "The new domain's name",
+                         def->define);
+  varve_job_check_value (checker, "define", VARVE_JOB_VALUE_URI, "The new domain's URI",
+                         def->define_uri);
+  if (def->define_uri &&
+      (g_str_has_prefix (def->define_uri, "qmp") || g_str_has_prefix (def->define_uri, "image:")))
+    varve_job_complain (checker, "define",
+                        "A domain is defined by libvirt (qemu:///system), and not at '%s'.",
+                        def->define_uri);
+  for (guint i = 0; i < def->disks->len; i++) {
+    const VarveRestoreDisk *disk = g_ptr_array_index (def->disks, i);
+    g_autofree char *place = g_strdup_printf ("disks/disk:%u/target", i + 1);
+
+    if (disk->path && varve_job_is_nbd (disk->path))
+      varve_job_complain (checker, place,
+                          "The new domain is to have the disk as a file or device of this host, "
+                          "and not as the NBD export '%s'.",
+                          disk->path);
+  }
+}
+
 void
 varve_restore_def_check (const VarveRestoreDef *def, const VarveJobChecker *checker)
 {
@@ -174,6 +213,8 @@ varve_restore_def_check (const VarveRestoreDef *def, const VarveJobChecker *chec
                            def->directory);
   varve_job_check_word (checker, "directory", "The directory's format", def->directory_format,
                         FORMATS);
+  if (def->define)
+    check_define (def, checker);
   if (def->force && def->over)
     varve_job_complain (checker, "disks",
                         "What exists is to be replaced (force), and to be written over where it "
@@ -184,8 +225,8 @@ varve_restore_def_check (const VarveRestoreDef *def, const VarveJobChecker *chec
                         "directory for all of them.");
 }
 
-static bool
-is_device (const char *path)
+bool
+varve_job_is_device (const char *path)
 {
   return path && g_str_has_prefix (path, "/dev/") && !g_str_has_prefix (path, "/dev/shm/");
 }
@@ -195,7 +236,7 @@ target_attribute (const char *path)
 {
   if (path && varve_job_is_nbd (path))
     return "nbd";
-  return is_device (path) ? "dev" : "file";
+  return varve_job_is_device (path) ? "dev" : "file";
 }
 
 static const char *
@@ -252,6 +293,13 @@ varve_restore_def_format (const VarveRestoreDef *def, GString *out)
     g_string_append_c (out, '>');
     varve_xml_append_text (out, def->directory);
     g_string_append (out, "</directory>\n");
+  }
+  if (def->define) {
+    g_string_append (out, "    <define");
+    varve_xml_append_attribute (out, "uri", def->define_uri);
+    g_string_append_c (out, '>');
+    varve_xml_append_text (out, def->define);
+    g_string_append (out, "</define>\n");
   }
   g_string_append (out, "  </restore>\n");
 }

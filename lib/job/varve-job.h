@@ -473,6 +473,18 @@ VARVE_API void varve_restore_action_set_directory (VarveRestoreAction *action,
                                                    const char *directory, const char *format);
 
 /**
+ * varve_restore_action_set_define:
+ * @name: the new domain's name, which no other has
+ * @uri: where: a libvirt on this host, such as qemu:///system
+ *
+ * Defines a domain with the disks that are restored, by the definition that the backup keeps.
+ *
+ * Since: 0.1
+ */
+VARVE_API void varve_restore_action_set_define (VarveRestoreAction *action, const char *name,
+                                                const char *uri);
+
+/**
  * varve_restore_action_set_force:
  * @force: %TRUE: they are
  *

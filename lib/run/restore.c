@@ -7,6 +7,7 @@
 #include "restore/restore.h"
 
 #include "run/context.h"
+#include "run/restore-define.h"
 #include "util/durable.h"
 #include "util/error.h"
 
@@ -86,6 +87,12 @@ plan_targets (const VarveRestoreDef *def, const VarveManifest *manifest)
   return g_steal_pointer (&targets);
 }
 
+static VarveTarget
+target_of (const VarveRestoreDef *def, const VarveRestoreDisk *disk)
+{
+  return (VarveTarget){ disk->name, disk->path, disk->format, def->force, def->over, true };
+}
+
 static bool
 check_target (VarveStoreImpl *store, const VarveManifest *manifest, const VarveTarget *target,
               GCancellable *cancellable, GError **error)
@@ -138,11 +145,59 @@ restore_target (const VarveRunContext *context, VarveStoreImpl *store,
   return true;
 }
 
+/* Everything that is to be found wrong is found here. */
+static bool
+check_targets (VarveStoreImpl *store, const VarveManifest *manifest, const VarveRestoreDef *def,
+               GPtrArray *targets, GCancellable *cancellable, GError **error)
+{
+  for (guint i = 0; i < targets->len; i++) {
+    VarveTarget target = target_of (def, g_ptr_array_index (targets, i));
+
+    if (!check_distinct (targets, i, error) ||
+        !check_target (store, manifest, &target, cancellable, error))
+      return false;
+  }
+  return targets->len > 0 ||
+         varve_throw (error, VARVE_ERROR_USAGE,
+                      "No disk is named and no directory is given to restore to.");
+}
+
+/* One that libvirt's QEMU is to find its disks in lets others pass through. */
+static bool
+make_directory (const VarveRestoreDef *def, GError **error)
+{
+  return !def->directory ||
+         varve_classify (varve_make_directories (def->directory, def->define ? 0711 : 0700, error),
+                         VARVE_ERROR_STORE_UNREACHABLE, error);
+}
+
+static void
+tell_notes (const Progress *progress, const VarveDefinition *definition)
+{
+  for (guint i = 0; i < definition->notes->len; i++)
+    emit (progress, (VarveEvent){ .type = VARVE_EVENT_NOTE,
+                                  .text = g_ptr_array_index (definition->notes, i) });
+}
+
+static bool
+finish_define (const Progress *progress, const VarveRestoreDefine *define,
+               GCancellable *cancellable, GError **error)
+{
+  g_autofree char *text = g_strdup_printf ("Domain '%s' is defined, with uuid %s.",
+                                           define->definition->name, define->definition->uuid);
+
+  if (!varve_restore_define_finish (define, cancellable, error))
+    return false;
+  emit (progress, (VarveEvent){ .type = VARVE_EVENT_NOTE, .text = text });
+  return true;
+}
+
 bool
 varve_run_restore (const VarveRunContext *context, const VarveRestoreDef *def,
                    GCancellable *cancellable, GError **error)
 {
   g_autoptr (VarveStore) store = varve_store_open (def->store, error);
+  g_auto (VarveRestoreDefine) define = { NULL };
   g_autoptr (VarveBackup) backup = NULL;
   g_autoptr (GPtrArray) targets = NULL;
   VarveStoreImpl *impl;
@@ -156,27 +211,23 @@ varve_run_restore (const VarveRunContext *context, const VarveRestoreDef *def,
   impl = varve_store_get_impl (store);
   progress = (Progress){ context, varve_backup_manifest (backup), NULL };
   targets = plan_targets (def, progress.manifest);
-  if (targets->len == 0)
-    return varve_throw (error, VARVE_ERROR_USAGE,
-                        "No disk is named and no directory is given to restore to.");
   emit (&progress, (VarveEvent){ .type = VARVE_EVENT_RUN_STARTED, .text = def->store });
-  for (unsigned pass = 0; pass < 2; pass++) {
-    for (guint i = 0; i < targets->len; i++) {
-      const VarveRestoreDisk *disk = g_ptr_array_index (targets, i);
-      VarveTarget target = { disk->name, disk->path, disk->format, def->force, def->over, true };
+  if (!check_targets (impl, progress.manifest, def, targets, cancellable, error) ||
+      (def->define && !varve_restore_define_prepare (def, impl, progress.manifest, targets, &define,
+                                                     cancellable, error)))
+    return false;
+  if (define.definition)
+    tell_notes (&progress, define.definition);
+  if (!make_directory (def, error))
+    return false;
+  for (guint i = 0; i < targets->len; i++) {
+    VarveTarget target = target_of (def, g_ptr_array_index (targets, i));
 
-      if (pass == 0 && !check_distinct (targets, i, error))
-        return false;
-      if (pass == 0
-              ? !check_target (impl, progress.manifest, &target, cancellable, error)
-              : !restore_target (context, impl, progress.manifest, &target, cancellable, error))
-        return false;
-    }
-    if (pass == 0 && def->directory &&
-        !varve_classify (varve_make_directories (def->directory, 0700, error),
-                         VARVE_ERROR_STORE_UNREACHABLE, error))
+    if (!restore_target (context, impl, progress.manifest, &target, cancellable, error))
       return false;
   }
+  if (define.definition && !finish_define (&progress, &define, cancellable, error))
+    return false;
   emit (&progress, (VarveEvent){ .type = VARVE_EVENT_RUN_DONE });
   return true;
 }

@@ -95,6 +95,10 @@ typedef struct {
   bool (*verify) (VarveStoreImpl *, const VarveManifest *, const char *disk, BlockTickFunc tick,
                   gpointer tick_data, GPtrArray *problems, GCancellable *, GError **);
   bool (*delete) (VarveStoreImpl *, const VarveManifest *, GCancellable *, GError **);
+  /* What add_file put there, of at most @max bytes. One that is not there is VARVE_ERROR_STORE_DAMAGED: who asks has seen
+   * in the manifest that it is. */
+  bool (*read_file) (VarveStoreImpl *, const VarveManifest *, const char *name, size_t max,
+                     GBytes **out, GError **);
   char *(*directory) (VarveStoreImpl *, const VarveManifest *);
   /* Whether @path lies inside the store: such a path is never a restore target. */
   bool (*contains) (VarveStoreImpl *, const char *path);

@@ -17,6 +17,7 @@
 #include "qemu/qemu-img.h"
 #include "util/durable.h"
 #include "util/error.h"
+#include "util/same-file.h"
 
 #define CONNECTIONS 4
 
@@ -173,24 +174,8 @@ varve_target_check (const VarveTarget *target, VarveTargetKind *out, GError **er
 bool
 varve_target_same (const char *a, const char *b)
 {
-  g_autofree char *name_a = g_path_get_basename (a);
-  g_autofree char *name_b = g_path_get_basename (b);
-  g_autofree char *parent_a = g_path_get_dirname (a);
-  g_autofree char *parent_b = g_path_get_dirname (b);
-  struct stat x, y;
-  bool is_a, is_b;
-
-  if (g_str_equal (a, b))
-    return true;
-  if (varve_target_is_nbd (a) || varve_target_is_nbd (b))
-    return false;
-  is_a = stat (a, &x) == 0;
-  is_b = stat (b, &y) == 0;
-  if (is_a && is_b && S_ISBLK (x.st_mode) && S_ISBLK (y.st_mode))
-    return x.st_rdev == y.st_rdev;
-  if (!is_a && !is_b && g_str_equal (name_a, name_b))
-    is_a = is_b = stat (parent_a, &x) == 0 && stat (parent_b, &y) == 0;
-  return is_a && is_b && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
+  return g_str_equal (a, b) ||
+         (!varve_target_is_nbd (a) && !varve_target_is_nbd (b) && varve_same_file (a, b));
 }
 
 char *

@@ -17,7 +17,7 @@ G_BEGIN_DECLS
  * @VARVE_EVENT_SNAPSHOT_STARTED: the instant; @pause_us is how long the guest stood still for it
  * @VARVE_EVENT_PROGRESS: @done of @total bytes of @disk
  * @VARVE_EVENT_DISK_DONE: @disk has been copied: @done bytes read, @stored bytes written
- * @VARVE_EVENT_NOTE: how this strategy's promises are weaker than the best, in @text
+ * @VARVE_EVENT_NOTE: how this strategy's promises are weaker than the best, or what else is to be known of the action, in @text
  * @VARVE_EVENT_WARNING: something weaker than asked for, in @text
  * @VARVE_EVENT_RECOVERED: something that an earlier run left behind was ended, in @text
  * @VARVE_EVENT_EXPORT_READY: the disks of export session @session are served

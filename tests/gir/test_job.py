@@ -53,6 +53,7 @@ class Job(machine.Case):
         restore.set_name('proof')
         restore.add_disk('vda', '/srv/vda.raw', None)
         restore.set_directory('/srv/restored', 'qcow2')
+        restore.set_define('web04', 'qemu:///session')
         restore.set_force(True)
         over = job.add_restore('images:/srv/backup', 'web01@latest')
         over.add_disk('vda', 'nbd+unix:///disk?socket=/run/disk.nbd', None)
@@ -76,7 +77,8 @@ class Job(machine.Case):
                      "<mode verify='no' compress='yes' workers='16' chunk='1024'>push</mode>", '<fleece/>',
                      "file='/srv/vda.qcow2'", "timeout='30'", "name='proof'", 'web01@latest', '/srv/vda.raw',
                      "scratch-limit='1' unit='MiB'", "directory='/srv/scratch'", "agent='/run/web03.agent'",
-                     "name='kvm1' port='10810'", "over='yes'", "nbd='nbd+unix:///disk?socket=/run/disk.nbd'",
+                     "name='kvm1' port='10810'", "<define uri='qemu:///session'>web04</define>",
+                     "over='yes'", "nbd='nbd+unix:///disk?socket=/run/disk.nbd'",
                      "<revert dry-run='yes' keep='no' restart='yes' name='undo' owner='night'>", "<wait>30</wait>",
                      "file='/srv/a.qcow2'", "<disks force='yes'>", "<target nbd='nbd://copies.example/vdb'/>",
                      "<target file='/mnt/usb/vda.qcow2' format='qcow2'/>"):

@@ -100,10 +100,17 @@ finish_backup ()
   assert_equal "$status" 0 "status of the backup"
 }
 
-# Id of the newest backup. Asked often: valgrind sees other lists.
+# Id of the newest backup, which names a directory. Asked often; what `varve list` says of the same is held to that by
+# those who test it.
 newest_backup ()
 {
-  "$VARVE" list --from "images:$store" | tail -n 1 | cut -d ' ' -f 1
+  local path newest=''
+  for path in "$store"/*/2*Z-*; do
+    if [[ -d "$path" && "${path##*/}" != *.* && "${path##*/}" > "$newest" ]]; then
+      newest=${path##*/}
+    fi
+  done
+  echo "$newest"
 }
 
 # start_proved [COMMAND...]: starts a backup. The guest is paused before the start; behind it the digests are taken, into
@@ -185,11 +192,17 @@ prove_increments ()
 # assert_decision DISK DECISION [REGEX]: of the newest backup, and its reason.
 assert_decision ()
 {
-  varve show --from "images:$store" "$(newest_backup)" > "$tmp/show.log"
+  local backup
+  backup=$(newest_backup)
+  # A backup does not change.
+  if [ "${shown_backup:-}" != "$backup" ]; then
+    varve show --from "images:$store" "$backup" > "$tmp/show.log"
+    shown_backup=$backup
+  fi
   assert_shown_decision "$@"
 }
 
-# Of the backup that $tmp/show.log shows.
+# Of the backup that $tmp/show.log shows. Who else writes that unsets $shown_backup.
 assert_shown_decision ()
 {
   if ! grep -A 1 "^$1: " "$tmp/show.log" | grep -qE "^  $2: ${3:-}"; then
@@ -210,19 +223,27 @@ assert_digest ()
 # assert_all_exact: every backup that was proved, restored by varve to raw and qcow2, and by qemu-img alone.
 assert_all_exact ()
 {
-  local file backup disk expected n=0
-  for file in "$tmp"/digest.2*; do
-    backup=$(basename "$file" | cut -d . -f 2)
-    disk=${file##*.}
-    expected=$(cat "$file")
+  local file backup disk expected to_raw to_qcow2 n=0
+  for backup in $(cd "$tmp" && printf '%s\n' digest.2* | cut -d . -f 2 | sort -u); do
     rm -f "$tmp/restored".*
-    varve restore --from "images:$store" "$backup" --disk "$disk=$tmp/restored.raw" > "$tmp/restore.log"
-    assert_digest "$tmp/restored.raw" raw "$expected" "disk $disk at backup $backup (varve, raw)"
-    varve restore --from "images:$store" "$backup" --disk "$disk=$tmp/restored.qcow2,format=qcow2" > "$tmp/restore.log"
-    qemu-img check -q -f qcow2 "$tmp/restored.qcow2"
-    assert_digest "$tmp/restored.qcow2" qcow2 "$expected" "disk $disk at backup $backup (varve, qcow2)"
-    assert_digest "$store"/*/"$backup/$disk.qcow2" qcow2 "$expected" "disk $disk at backup $backup (qemu-img alone)"
-    n=$((n + 1))
+    to_raw=()
+    to_qcow2=()
+    for file in "$tmp/digest.$backup".*; do
+      disk=${file##*.}
+      to_raw+=(--disk "$disk=$tmp/restored.$disk.raw")
+      to_qcow2+=(--disk "$disk=$tmp/restored.$disk.qcow2,format=qcow2")
+    done
+    varve restore --from "images:$store" "$backup" "${to_raw[@]}" > "$tmp/restore.log"
+    varve restore --from "images:$store" "$backup" "${to_qcow2[@]}" > "$tmp/restore.log"
+    for file in "$tmp/digest.$backup".*; do
+      disk=${file##*.}
+      expected=$(cat "$file")
+      assert_digest "$tmp/restored.$disk.raw" raw "$expected" "disk $disk at backup $backup (varve, raw)"
+      qemu-img check -q -f qcow2 "$tmp/restored.$disk.qcow2"
+      assert_digest "$tmp/restored.$disk.qcow2" qcow2 "$expected" "disk $disk at backup $backup (varve, qcow2)"
+      assert_digest "$store"/*/"$backup/$disk.qcow2" qcow2 "$expected" "disk $disk at backup $backup (qemu-img alone)"
+      n=$((n + 1))
+    done
   done
   assert_equal "$n" "$proof_count" "number of proofs"
   varve verify --from "images:$store" > "$tmp/verify.log"

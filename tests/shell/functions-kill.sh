@@ -46,6 +46,7 @@ expect_list ()
     fail "new in the list: '$new' instead of $1 backups"
   fi
   for backup in $new; do
+    shown_backup=
     varve show --from "images:$store" "$backup" > "$tmp/show.log"
   done
 }

@@ -35,7 +35,7 @@ requires_libvirt
 disk_files=(vda="$tmp/a.qcow2" vdb="$tmp/b.qcow2")
 make_disk "$tmp/a.qcow2" 96M
 make_disk "$tmp/b.qcow2" 32M
-define_domain --guest 'numbers vda vdb delay=2000' remote "${disk_files[@]}"
+define_domain --guest 'numbers vda vdb delay=8000' remote "${disk_files[@]}"
 start_domain
 far=(-c qemu+tcp://127.0.0.1/system "$domain")
 server=(--listen 127.0.0.1:10810 --tls-creds "$creds/x509-client")

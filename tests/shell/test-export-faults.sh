@@ -20,14 +20,14 @@ make_disk "$tmp/b.qcow2" 64M
 small_mount "$tmp/scratch" 300M
 if [ "$strategy" = libvirt ]; then
   requires_libvirt
-  define_domain --werror stop --guest 'numbers vda vdb delay=2000' faults "${disk_files[@]}"
+  define_domain --werror stop --guest 'numbers vda vdb delay=8000' faults "${disk_files[@]}"
   start_domain
   chown libvirt-qemu: "$tmp/scratch"
   uri=qemu:///system
   name=$domain
   machine=$(domain_pid)
 else
-  start_qemu $([ "$strategy" = filter ] || echo --werror stop) --guest 'numbers vda vdb delay=2000' "${disk_files[@]}"
+  start_qemu $([ "$strategy" = filter ] || echo --werror stop) --guest 'numbers vda vdb delay=8000' "${disk_files[@]}"
   uri=qmp+unix://$qmp
   name=vm
   machine=$qemu_pid

@@ -13,7 +13,7 @@ disk_files=(vda="$tmp/a.qcow2" vdb="$tmp/b.qcow2")
 make_disk "$tmp/a.qcow2" 64M
 make_disk "$tmp/b.qcow2" 64M
 qemu-io -f qcow2 "$tmp/a.qcow2" -c 'write -P 1 32M 8M' > "$tmp/io.log"
-define_domain --guest 'numbers vda vdb delay=2000' faults "${disk_files[@]}"
+define_domain --guest 'numbers vda vdb delay=8000' faults "${disk_files[@]}"
 start_domain
 backup_args=("$domain")
 backup_job=$tmp/job.xml

@@ -17,7 +17,7 @@ qemu-io -f qcow2 "$tmp/a.qcow2" -c 'write -P 1 32M 8M' > "$tmp/io.log"
 
 start ()
 {
-  start_qemu --guest 'numbers vda vdb delay=2000' "${disk_files[@]}"
+  start_qemu --guest 'numbers vda vdb delay=8000' "${disk_files[@]}"
   backup_args=(-c "qmp+unix://$qmp" vm)
   before=$(qemu_names | grep -v ^bitmaps)
 }

@@ -18,7 +18,7 @@ nbdkit -f -U "$tmp/below.sock" --filter=error file "file=$tmp/a.qcow2" \
   error-pread=EIO error-pread-rate=100% error-pread-file="$tmp/inject" > "$tmp/nbdkit.log" 2>&1 &
 cleanup_fn end_process $!
 wait_for 120 "nbdkit" test -S "$tmp/below.sock"
-start_qemu --guest 'numbers vda vdb delay=2000' \
+start_qemu --guest 'numbers vda vdb delay=8000' \
   --arg -blockdev --arg "driver=nbd,node-name=file-vda,server.type=unix,server.path=$tmp/below.sock" \
   --arg -blockdev --arg driver=qcow2,node-name=fmt-vda,file=file-vda,discard=unmap \
   --arg -device --arg virtio-blk-pci,id=vda,drive=fmt-vda \

@@ -16,14 +16,14 @@ make_disk "$tmp/b.qcow2" 64M
 small_mount "$tmp/scratch" 400M
 if [ "$driver" = libvirt ]; then
   requires_libvirt
-  define_domain --guest 'numbers vda vdb delay=2000' scratch "${disk_files[@]}"
+  define_domain --guest 'numbers vda vdb delay=8000' scratch "${disk_files[@]}"
   start_domain
   # Where QEMU's user may write.
   chown libvirt-qemu: "$tmp/scratch"
   uri=qemu:///system
   backup_args=("$domain")
 else
-  start_qemu --guest 'numbers vda vdb delay=2000' "${disk_files[@]}"
+  start_qemu --guest 'numbers vda vdb delay=8000' "${disk_files[@]}"
   uri=qmp+unix://$qmp
   domain=vm
   backup_args=(-c "$uri" vm)

@@ -20,7 +20,7 @@ chmod 0711 "$tmp/scratch"
 case "$strategy" in
 libvirt)
   requires_libvirt
-  define_domain --werror stop --guest 'numbers vda vdb delay=2000' storage "${disk_files[@]}"
+  define_domain --werror stop --guest 'numbers vda vdb delay=8000' storage "${disk_files[@]}"
   start_domain
   chown libvirt-qemu: "$tmp/scratch"
   uri=qemu:///system
@@ -30,9 +30,9 @@ libvirt)
   ;;
 *)
   if [ "$strategy" = job ]; then
-    start_qemu --werror stop --guest 'numbers vda vdb delay=2000' "${disk_files[@]}"
+    start_qemu --werror stop --guest 'numbers vda vdb delay=8000' "${disk_files[@]}"
   else
-    start_qemu --guest 'numbers vda vdb delay=2000' "${disk_files[@]}"
+    start_qemu --guest 'numbers vda vdb delay=8000' "${disk_files[@]}"
   fi
   uri=qmp+unix://$qmp
   name=vm

@@ -22,7 +22,7 @@ requires_libvirt
 disk_files=(vda="$tmp/a.qcow2" vdb="$tmp/b.qcow2")
 make_disk "$tmp/a.qcow2" 64M
 make_disk "$tmp/b.qcow2" 64M
-define_domain --guest 'numbers vda vdb delay=2000' libvirtd "${disk_files[@]}"
+define_domain --guest 'numbers vda vdb delay=8000' libvirtd "${disk_files[@]}"
 start_domain
 backup_args=("$domain")
 backup_job=$tmp/job.xml

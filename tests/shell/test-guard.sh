@@ -20,7 +20,7 @@ make_disk "$tmp/b.qcow2" 64M
 small_mount "$tmp/scratch" 300M
 if [ "$strategy" = libvirt ]; then
   requires_libvirt
-  define_domain --guest 'numbers vda vdb delay=2000' guard "${disk_files[@]}"
+  define_domain --guest 'numbers vda vdb delay=8000' guard "${disk_files[@]}"
   start_domain
   # Where QEMU's user may write.
   chown libvirt-qemu: "$tmp/scratch"
@@ -28,7 +28,7 @@ if [ "$strategy" = libvirt ]; then
   name=$domain
   backup_args=("$domain")
 else
-  start_qemu --guest 'numbers vda vdb delay=2000' "${disk_files[@]}"
+  start_qemu --guest 'numbers vda vdb delay=8000' "${disk_files[@]}"
   uri=qmp+unix://$qmp
   name=vm
   backup_args=(-c "$uri" vm)

@@ -21,20 +21,20 @@ make_disk "$tmp/a.qcow2" 24M
 make_disk "$tmp/b.qcow2" 24M
 case "$strategy" in
 filter)
-  start_qemu --guest 'numbers vda vdb delay=1000' "${disk_files[@]}"
+  start_qemu --guest 'numbers vda vdb delay=8000' "${disk_files[@]}"
   points='session-guarded qmp-start-scratch qmp-start-stopped qmp-start-switched session-started copy-disk
     session-copied qmp-end-switched session-closed run-committed session-torn-down'
   guard_points='guard-recover qmp-end-exports qmp-end-switched qmp-end-nodes qmp-end-bitmaps qmp-end-scratch
     qmp-checkpoint-changed'
   ;;
 job)
-  start_qemu --no-id --guest 'numbers vda vdb delay=1000' "${disk_files[@]}"
+  start_qemu --no-id --guest 'numbers vda vdb delay=8000' "${disk_files[@]}"
   points='session-guarded qmp-start-transaction copy-disk qmp-end-exports run-committed'
   guard_points='guard-recover qmp-end-exports qmp-end-switched'
   ;;
 libvirt)
   requires_libvirt
-  define_domain --guest 'numbers vda vdb delay=1000' victim "${disk_files[@]}"
+  define_domain --guest 'numbers vda vdb delay=8000' victim "${disk_files[@]}"
   start_domain
   points='session-guarded libvirt-start-before libvirt-start-after copy-disk libvirt-end-before libvirt-end-aborted
     run-committed'

@@ -48,7 +48,7 @@ domain_is_off ()
 kill_varve ()
 {
   local point started
-  define_domain --guest 'numbers vda vdb delay=1000' kill "${disk_files[@]}"
+  define_domain --guest 'numbers vda vdb delay=8000' kill "${disk_files[@]}"
   start_domain
   backup_args=("$domain" --mode "$1")
   before=$(node_names)

@@ -17,22 +17,22 @@ make_disk "$tmp/b.qcow2" 24M
 if [ "$1" = filter ]; then
   points=$(failure_points session store copy qmp-start qmp-end run)
   least=28
-  start_qemu --guest 'numbers vda vdb delay=1000' "${disk_files[@]}"
+  start_qemu --guest 'numbers vda vdb delay=8000' "${disk_files[@]}"
 elif [ "$1" = push ]; then
   points=$(echo session-{recorded,guarded,started} push-opened qmp-start-transaction push-wait push-tick push-ready
     echo session-copied qmp-end-{switched,nodes,bitmaps} session-closed push-adopted store-before-rename store-renamed
     echo run-committed)
   least=16
-  start_qemu --guest 'numbers vda vdb delay=1000' "${disk_files[@]}"
+  start_qemu --guest 'numbers vda vdb delay=8000' "${disk_files[@]}"
 elif [ "$1" = fleece ]; then
   points=$(echo push-opened qmp-start-exported push-tick qmp-end-{exports,switched} session-closed)
   least=6
-  start_qemu --guest 'numbers vda vdb delay=1000' "${disk_files[@]}"
+  start_qemu --guest 'numbers vda vdb delay=8000' "${disk_files[@]}"
 else
   # Without ids the drives cannot be switched to filters of ours: the backup is a job.
   points=$(echo session-started; failure_points copy qmp-end; echo qmp-start-{server,transaction,exported})
   least=11
-  start_qemu --no-id --guest 'numbers vda vdb delay=1000' "${disk_files[@]}"
+  start_qemu --no-id --guest 'numbers vda vdb delay=8000' "${disk_files[@]}"
 fi
 backup_args=(-c "qmp+unix://$qmp" vm)
 if [ "$1" = push ]; then

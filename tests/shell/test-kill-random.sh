@@ -21,7 +21,7 @@ make_disk "$tmp/a.qcow2" 24M
 make_disk "$tmp/b.qcow2" 24M
 if [ "$driver" = qmp ]; then
   requires_guest
-  start_qemu --guest 'numbers vda vdb delay=1000' "${disk_files[@]}"
+  start_qemu --guest 'numbers vda vdb delay=8000' "${disk_files[@]}"
   backup_args=(-c "qmp+unix://$qmp" vm)
   before=$(qemu_names)
   more_numbers 50

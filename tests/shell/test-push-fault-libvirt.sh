@@ -20,7 +20,7 @@ wait_for 120 "nbdkit" test -S "$tmp/slow.sock"
 chmod 0666 "$tmp/slow.sock"
 small_mount "$tmp/small" 200M
 store=$tmp/small/store
-define_domain --guest 'numbers vda vdb delay=2000' push "${disk_files[@]}"
+define_domain --guest 'numbers vda vdb delay=8000' push "${disk_files[@]}"
 sed -i "s|<serial type='unix'>|<disk type='network' device='disk'><driver name='qemu' type='raw'/>\
 <source protocol='nbd'><host transport='unix' socket='$tmp/slow.sock'/></source><target dev='vdc' bus='virtio'/></disk>&|" "$tmp/$vm.xml"
 virsh undefine "$domain"

@@ -14,7 +14,7 @@ make_disk "$tmp/a.qcow2" 96M
 make_disk "$tmp/b.qcow2" 24M
 small_mount "$tmp/small" 200M
 store=$tmp/small/store
-start_qemu --guest 'numbers vda vdb delay=1000' "${disk_files[@]}"
+start_qemu --guest 'numbers vda vdb delay=8000' "${disk_files[@]}"
 before=$(qemu_names | grep -v ^bitmaps)
 
 use ()

@@ -86,6 +86,7 @@ assert_journal ()
 
 assert_consistency ()
 {
+  shown_backup=
   varve show --from "images:$store" "$(newest_backup)" > "$tmp/show.log"
   assert_contains "$tmp/show.log" "consistency: $1"
 }

@@ -338,6 +338,12 @@ test_restore (void)
   varve_restore_action_set_over (action, TRUE);
   assert_refused (job, "one of both");
   varve_restore_action_set_over (action, FALSE);
+  varve_restore_action_set_define (action, "web02", "qmp+unix:///run/vm.qmp");
+  assert_refused (job, "defined by libvirt");
+  varve_restore_action_set_define (action, "web/02", "qemu:///system");
+  assert_refused (job, "The new domain's name");
+  varve_restore_action_set_define (action, "web02", "qemu:///system");
+  assert_round_trip (job);
 
   g_autofree char *text = varve_job_to_xml (job);
   g_autoptr (VarveJob) again = varve_job_parse (text, strlen (text), "text", NULL);
@@ -348,6 +354,8 @@ test_restore (void)
   g_assert_cmpstr (def->backup, ==, "web01@latest");
   g_assert_cmpstr (def->directory, ==, "/restore");
   g_assert_cmpstr (def->directory_format, ==, "qcow2");
+  g_assert_cmpstr (def->define, ==, "web02");
+  g_assert_cmpstr (def->define_uri, ==, "qemu:///system");
   g_assert_true (def->force);
   g_assert_cmpstr (first->path, ==, "/restore/vda");
   g_assert_cmpstr (first->format, ==, "qcow2");

@@ -221,6 +221,7 @@ static const char *const beyond_schema[] = {
   "libvirt-image",
   "libvirt-qdev",
   "restore-backup-time",
+  "restore-define-nbd",
   "restore-disk-twice",
   "restore-force-over",
   "restore-nowhere",

@@ -100,9 +100,9 @@ back_up (const Machine *machine, VarveDomain *domain, const VarveStart *start, C
 
   varve_domain_start (domain, start, &snapshot, out_pause_us, NULL, &error);
   g_assert_no_error (error);
-  wait_for_writes (machine, 300);
+  wait_for_writes (machine, 100);
   take_copy (snapshot, ((VarveStartDisk *)start->disks->pdata[0])->since != NULL, out);
-  wait_for_writes (machine, 50);
+  wait_for_writes (machine, 20);
   varve_snapshot_poll (snapshot, &status, NULL, &error);
   g_assert_no_error (error);
   g_assert_cmpint (status.state, ==, VARVE_SNAPSHOT_ALIVE);
@@ -221,7 +221,7 @@ test_two_backups (gconstpointer data)
   first->policy.pause = second->policy.pause = variant->pause;
   first->foreign_readers = second->foreign_readers = variant->foreign_readers;
   check_strategy (domain, first, variant->strategy);
-  wait_for_writes (machine, 300);
+  wait_for_writes (machine, 100);
   back_up (machine, domain, first, &full, &pause_us);
   g_assert_true ((pause_us > 0) == (variant->pause == VARVE_PAUSE_BRIEF));
   g_test_message ("the guest stood still for %" G_GUINT64_FORMAT " us", pause_us);

@@ -146,7 +146,7 @@ test_full (gconstpointer data)
     g_assert_true (is_proven (snapshot));
   if (variant->pause == VARVE_PAUSE_BRIEF) {
     /* Far more blocks than the scratch can hold. */
-    wait_for_writes (machine, 40 * WRITES_PER_BLOCK);
+    wait_for_writes (machine, 20 * WRITES_PER_BLOCK);
     check_broken (snapshot, variant);
   } else {
     wait_until (guest_is_paused (snapshot));

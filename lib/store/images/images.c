@@ -299,6 +299,22 @@ backup_directory (VarveStoreImpl *impl, const VarveManifest *manifest)
   return varve_images_backup_directory ((VarveImagesStore *)impl, manifest);
 }
 
+static bool
+read_file (VarveStoreImpl *impl, const VarveManifest *manifest, const char *name, size_t max,
+           GBytes **out, GError **error)
+{
+  g_autofree char *directory = varve_images_backup_directory ((VarveImagesStore *)impl, manifest);
+  g_autofree char *path = g_build_filename (directory, name, NULL);
+  char *data;
+  size_t length;
+
+  if (!varve_classify (varve_read_file (path, max, &data, &length, error),
+                       VARVE_ERROR_STORE_DAMAGED, error))
+    return varve_prefix (error, "Backup %s", manifest->id);
+  *out = g_bytes_new_take (data, length);
+  return true;
+}
+
 /* Follows links: the nearest part of @path that exists, as it really is; NULL when there is none. (transfer full) */
 static char *
 nearest_part (const char *path)
@@ -366,6 +382,7 @@ static const VarveStoreOps images_ops = {
   .write_free = varve_images_write_free,
   .verify = varve_images_verify,
   .delete = delete_backup,
+  .read_file = read_file,
   .directory = backup_directory,
   .contains = contains,
   .free = store_free,

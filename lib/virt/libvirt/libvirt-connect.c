@@ -69,6 +69,14 @@ open_connection (const char *uri, GError **error)
   return NULL;
 }
 
+virConnectPtr
+varve_libvirt_connect_here (const char *uri, GError **error)
+{
+  bool local;
+
+  return check_uri (uri, false, &local, error) ? open_connection (uri, error) : NULL;
+}
+
 static virDomainPtr
 lookup (virConnectPtr connection, const char *name, GError **error)
 {

@@ -13,6 +13,8 @@
  *   libvirt-checkpoint.c  removal and metadata
  *   libvirt-manage.c      checkpoints without a backup: add, merge, redefine
  *   libvirt-rewrite.c     writing to the disks of a domain that is off, or is turned off for it
+ *   libvirt-clone.c       the definition of a new domain, from that of another
+ *   libvirt-define.c      the same on this host
  *   libvirt-stopped.c     all of it for a domain that is off, through the image driver
  *
  * Invariants: nothing process-wide is registered (no event loop, no global error function); state
@@ -45,6 +47,9 @@ typedef struct {
 } VarveLibvirtSnapshot;
 
 /* --- libvirt-connect.c --- */
+
+/* To a libvirt of this host. */
+virConnectPtr varve_libvirt_connect_here (const char *uri, GError **error);
 
 /* The state; connects anew when libvirtd has gone and come back. Every op begins with it. */
 bool varve_libvirt_look (VarveLibvirtDomain *self, VarveDomainState *out, GCancellable *cancellable,

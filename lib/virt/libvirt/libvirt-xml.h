@@ -11,6 +11,7 @@
 #include <stdint.h>
 #include <glib.h>
 
+#include "virt/define.h"
 #include "virt/inventory.h"
 
 /* One <disk> of a domain, of any device. */
@@ -112,6 +113,9 @@ char *varve_libvirt_format_checkpoint (const VarveStart *start,
 /* The least that VIR_DOMAIN_CHECKPOINT_CREATE_REDEFINE takes. @disks: of const char *. */
 char *varve_libvirt_format_redefine (const char *name, const char *description, int64_t created,
                                      GPtrArray *disks);
+
+/* What the host is not asked for; NULL: the document is none of a domain. */
+VarveDefinition *varve_libvirt_clone (const VarveNewDomain *wanted, GError **error);
 
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (VarveLibvirtDefinition, varve_libvirt_definition_free)
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (VarveLibvirtBackup, varve_libvirt_backup_free)

@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Copyright the varve authors */
+
+/* A new domain, made of the definition that a backup keeps and of disks that are restored from it.
+ *
+ *   prepare: the host is asked for all that the domain needs, and nothing is changed
+ *   (the disks are restored)
+ *   finish: firmware variables written, domain defined; it is not started
+ *
+ * It can live beside the domain that was backed up: name, uuid and MAC addresses are its own, and it has no disk that was not
+ * restored for it. */
+#pragma once
+
+#include "virt/inventory.h"
+
+typedef struct {
+  const char *disk;
+  const char *path; /* absolute */
+  const char *format;
+  bool device; /* a block device, not a file */
+} VarveNewDisk;
+
+typedef struct {
+  const char *uri;  /* of a libvirt on this host */
+  const char *xml;  /* the definition that a backup keeps */
+  const char *name; /* the new domain's, which nobody has */
+  GArray *disks;    /* of VarveNewDisk */
+  bool has_nvram;   /* the backup has the contents of its firmware's variables */
+  bool replace;     /* of files that are there already: they may be overwritten */
+} VarveNewDomain;
+
+typedef struct {
+  char *uri;
+  char *name;
+  char *uuid;
+  char *xml;
+  char *nvram; /* path that the firmware's variables go to, or NULL */
+  bool replace;
+  GPtrArray
+      *notes; /* of char *, sentences: what is not as it was, beyond what a new domain needs */
+} VarveDefinition;
+
+/* NULL: the host cannot have it, or not so, with what to do (VARVE_ERROR_REFUSED, VARVE_ERROR_UNSUPPORTED). */
+VarveDefinition *varve_define_prepare (const VarveNewDomain *wanted, GCancellable *cancellable,
+                                       GError **error);
+/* @nvram: of the backup; may be NULL. On failure nothing of it is left. */
+bool varve_define_finish (const VarveDefinition *definition, GBytes *nvram,
+                          GCancellable *cancellable, GError **error);
+void varve_definition_free (VarveDefinition *definition);
+
+/* In the libvirt driver. */
+VarveDefinition *varve_libvirt_define_prepare (const VarveNewDomain *wanted,
+                                               GCancellable *cancellable, GError **error);
+bool varve_libvirt_define_finish (const VarveDefinition *definition, GBytes *nvram,
+                                  GCancellable *cancellable, GError **error);
+
+G_DEFINE_AUTOPTR_CLEANUP_FUNC (VarveDefinition, varve_definition_free)
