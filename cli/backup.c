@@ -21,6 +21,8 @@ typedef struct {
   gboolean no_verify;
   gboolean fleece;
   gboolean compress;
+  gboolean force;
+  char **targets;
 } Options;
 
 static void
@@ -35,6 +37,7 @@ options_clear (Options *options)
   g_free (options->credentials);
   g_free (options->scratch);
   g_free (options->scratch_limit);
+  g_strfreev (options->targets);
 }
 
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (Options, options_clear)
@@ -44,6 +47,9 @@ parse (Cli *cli, int *argc, char ***argv, Options *o, GError **error)
 {
   const GOptionEntry entries[] = {
     { "to", 0, 0, G_OPTION_ARG_STRING, &o->store, "where backups are kept: images:DIR", "STORE" },
+    { "target", 0, 0, G_OPTION_ARG_FILENAME_ARRAY, &o->targets,
+      "instead: a disk's own, NAME=PATH[,format=raw|qcow2] or NAME=nbd://... (repeat)", "TARGET" },
+    { "force", 0, 0, G_OPTION_ARG_NONE, &o->force, "write over targets that are there", NULL },
     { "mode", 0, 0, G_OPTION_ARG_STRING, &o->mode,
       "pull (default), push: QEMU writes the backup itself, or auto", "MODE" },
     { "no-verify", 0, 0, G_OPTION_ARG_NONE, &o->no_verify, "push: do not read back what QEMU wrote",
@@ -107,6 +113,20 @@ set_scratch (VarveBackupAction *action, const Options *o, GError **error)
 }
 
 static bool
+set_targets (VarveBackupAction *action, const Options *o, GError **error)
+{
+  for (char **text = o->targets; text && *text; text++) {
+    g_autoptr (CliDisk) disk = cli_target_parse (*text, error);
+
+    if (disk == NULL)
+      return false;
+    varve_backup_action_set_target (action, disk->name, disk->path, disk->format);
+  }
+  varve_backup_action_set_force (action, o->force);
+  return true;
+}
+
+static bool
 fill (VarveBackupAction *action, const Options *o, GError **error)
 {
   static const CliSourceSetters setters = { CLI_SOURCE_SETTERS (varve_backup_action),
@@ -126,7 +146,7 @@ fill (VarveBackupAction *action, const Options *o, GError **error)
     varve_backup_action_set_incremental (action, o->incremental);
   varve_backup_action_set_speed (action, speed);
   return cli_source_fill (&o->source, &setters, action, error) && set_server (action, o, error) &&
-         set_scratch (action, o, error);
+         set_scratch (action, o, error) && set_targets (action, o, error);
 }
 
 bool
@@ -139,9 +159,11 @@ cli_backup (Cli *cli, int argc, char **argv, GError **error)
 
   if (!parse (cli, &argc, &argv, &o, error))
     return false;
-  if (argc != 2 || o.store == NULL)
-    return cli_usage (error, "Name one domain, and a store by --to images:DIR.");
-  store = cli_store (o.store);
+  if (argc != 2 || !o.store == !o.targets)
+    return cli_usage (
+        error, "Name one domain, and either a store by --to images:DIR, or a target for each "
+               "disk by --target NAME=PATH.");
+  store = o.store ? cli_store (o.store) : NULL;
   job = varve_job_new ("varve");
   action = varve_job_add_backup (job, argv[1], cli_source_uri (&o.source), store);
   return fill (action, &o, error) && cli_run_job (cli, job, NULL, o.source.print_xml, error);

@@ -54,6 +54,8 @@ typedef struct {
 CliDisk *cli_disk_parse (const char *text, GError **error);
 /* As above, with a format, that of a stopped disk's image. */
 CliDisk *cli_image_parse (const char *text, GError **error);
+/* As the first, and no key has a meaning. */
+CliDisk *cli_target_parse (const char *text, GError **error);
 void cli_disk_free (CliDisk *disk);
 /* "100", "100M", "100MiB": bytes, powers of 1024. */
 bool cli_parse_size (const char *text, guint64 *out, GError **error);

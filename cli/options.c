@@ -111,6 +111,17 @@ cli_image_parse (const char *text, GError **error)
   return NULL;
 }
 
+CliDisk *
+cli_target_parse (const char *text, GError **error)
+{
+  g_autoptr (CliDisk) disk = cli_disk_parse (text, error);
+
+  if (disk == NULL || disk->key_file == NULL)
+    return g_steal_pointer (&disk);
+  cli_usage (error, "key-file= has no meaning for a target.");
+  return NULL;
+}
+
 bool
 cli_parse_seconds (const char *text, guint *out, GError **error)
 {

@@ -145,7 +145,8 @@ file_sink_flush (BlockSink *sink, GError **error)
   if (fsync (self->fd) != 0)
     return varve_throw_errno (error, VARVE_ERROR_STORE_UNREACHABLE, errno,
                               "Cannot bring %s to stable storage", sink->label);
-  return !self->created || varve_sync_parent (self->path, error);
+  return !self->created || varve_classify (varve_sync_parent (self->path, error),
+                                           VARVE_ERROR_STORE_UNREACHABLE, error);
 }
 
 static void

@@ -185,6 +185,44 @@ varve_backup_action_set_image (VarveBackupAction *action, const char *disk, cons
   varve_set_text (&found->image_key_file, key_file);
 }
 
+static VarveJobDisk *
+find_last (const VarveBackupDef *def, const char *name)
+{
+  VarveJobDisk *last = NULL;
+
+  for (guint i = 0; i < def->disks->len; i++) {
+    VarveJobDisk *disk = g_ptr_array_index (def->disks, i);
+
+    if (g_strcmp0 (disk->name, name) == 0)
+      last = disk;
+  }
+  return last;
+}
+
+void
+varve_backup_action_set_target (VarveBackupAction *action, const char *disk, const char *target,
+                                const char *format)
+{
+  g_return_if_fail (VARVE_IS_BACKUP_ACTION (action));
+  g_return_if_fail (disk != NULL && target != NULL);
+
+  VarveJobDisk *found = varve_backup_def_find_disk (action->def, disk);
+  /* A second target of a disk makes it stand there twice, and the check tells. */
+  if (!found || found->target || !g_hash_table_contains (action->named, disk)) {
+    varve_backup_action_add_disk (action, disk, TRUE);
+    found = find_last (action->def, disk);
+  }
+  varve_set_text (&found->target, target);
+  varve_set_text (&found->target_format, format ? format : "raw");
+}
+
+void
+varve_backup_action_set_force (VarveBackupAction *action, gboolean force)
+{
+  g_return_if_fail (VARVE_IS_BACKUP_ACTION (action));
+  action->def->force = force;
+}
+
 void
 varve_backup_action_set_quiesce (VarveBackupAction *action, gboolean required, guint timeout)
 {

@@ -237,7 +237,7 @@ varve_backup_def_parse (VarveXml *xml, const xmlNode *node)
   varve_xml_shape (
       xml, node, "name? owner?",
       "domain disks? mode? fleece? incremental? quiesce? guard? scratch? server? speed? "
-      "checkpoints? wait? target");
+      "checkpoints? wait? target?");
   varve_source_parse (xml, node, def);
   if (server)
     parse_server (xml, server, def);
@@ -333,12 +333,36 @@ check_server (const VarveBackupDef *def, const VarveJobChecker *checker)
                         "images are read by sockets of this host. Remove it.");
 }
 
+static void
+check_no_store (const VarveBackupDef *def, const VarveJobChecker *checker)
+{
+  if (def->store)
+    varve_job_complain (checker, "target",
+                        "The disks have targets of their own, so that there is nothing for a store "
+                        "to keep. Remove the one or the other.");
+  if (!def->verify)
+    varve_job_complain (checker, "mode",
+                        "The mode says not to verify, but targets of the disks' own have no sums "
+                        "that anything could be verified by. Remove it.");
+}
+
 void
 varve_backup_def_check (const VarveBackupDef *def, const VarveJobChecker *checker)
 {
   varve_source_check (def, checker);
   if (def->server_host || def->server_credentials)
     check_server (def, checker);
+  if (varve_backup_targets_check (def, checker)) {
+    check_no_store (def, checker);
+    return;
+  }
+  if (!def->store) {
+    varve_job_complain (
+        checker, "target",
+        "The backup goes nowhere: it needs a store (a <target> of its own), or each "
+        "of its disks a target.");
+    return;
+  }
   varve_job_check_value (checker, "target/images", VARVE_JOB_VALUE_STORE, "The store", def->store);
   varve_job_check_range (checker, "target/images", "The max-chain", def->max_chain, 1,
                          MAX_CHAIN_MAX);
@@ -465,7 +489,8 @@ varve_backup_def_format (const VarveBackupDef *def, GString *out)
   g_string_append (out, "  <backup");
   varve_source_format (def, "auto", out);
   format_server (def, out);
-  varve_job_format_store (out, "target", def->store,
-                          def->max_chain != VARVE_JOB_MAX_CHAIN ? def->max_chain : 0);
+  if (def->store)
+    varve_job_format_store (out, "target", def->store,
+                            def->max_chain != VARVE_JOB_MAX_CHAIN ? def->max_chain : 0);
   g_string_append (out, "  </backup>\n");
 }

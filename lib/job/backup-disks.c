@@ -8,6 +8,8 @@
  *                 libvirt    qmp+unix:           image:
  *   qdev          -          a disk's device     -
  *   <image>       -          while QEMU is off   every disk that is backed up
+ *
+ * <target> is where a disk goes that goes to no store.
  */
 #include "config.h"
 #include "job/element.h"
@@ -24,6 +26,8 @@ disk_free (void *data)
   g_free (disk->image_path);
   g_free (disk->image_format);
   g_free (disk->image_key_file);
+  g_free (disk->target);
+  g_free (disk->target_format);
   g_free (disk);
 }
 
@@ -68,18 +72,22 @@ parse_image (VarveXml *xml, const xmlNode *node, VarveJobDisk *disk)
 void
 varve_backup_disks_parse (VarveXml *xml, const xmlNode *node, VarveBackupDef *def)
 {
-  varve_xml_shape (xml, node, "", "disk+");
+  varve_xml_shape (xml, node, "force?", "disk+");
+  def->force = varve_xml_yes_no (xml, node, "force", false);
   for (const xmlNode *child = varve_xml_child (node, "disk"); child;
        child = varve_xml_next (child, "disk")) {
     g_autofree char *name = varve_xml_attribute (child, "name");
     VarveJobDisk *disk = varve_backup_def_add_disk (def, name);
     const xmlNode *image = varve_xml_child (child, "image");
+    const xmlNode *target = varve_xml_child (child, "target");
 
-    varve_xml_shape (xml, child, "name backup? qdev?", "image?");
+    varve_xml_shape (xml, child, "name backup? qdev?", "image? target?");
     disk->backup = varve_xml_yes_no (xml, child, "backup", true);
     disk->qdev = varve_xml_attribute (child, "qdev");
     if (image)
       parse_image (xml, image, disk);
+    if (target)
+      varve_job_parse_target (xml, target, &disk->target, &disk->target_format);
   }
 }
 
@@ -156,6 +164,63 @@ varve_backup_disks_check (const VarveBackupDef *def, const VarveJobChecker *chec
         "An image: domain has the disks that are named, and none is to be backed up.");
 }
 
+/* What QEMU is told of how to write. */
+static void
+check_writer (const VarveBackupDef *def, const VarveJobDisk *disk, const VarveJobChecker *checker)
+{
+  if (def->compress && g_strcmp0 (disk->target_format, "qcow2") != 0)
+    varve_job_complain (checker, "mode",
+                        "QEMU is to compress what it writes, and the target of disk '%s' is raw: "
+                        "use format qcow2, or leave it uncompressed.",
+                        disk->name);
+  if ((def->workers || def->chunk) && varve_job_is_nbd (disk->target))
+    varve_job_complain (checker, "mode",
+                        "The mode says how QEMU is to write (workers, chunk), and QEMU does not "
+                        "write to the target of disk '%s', which is an NBD export. Remove it.",
+                        disk->name);
+}
+
+static void
+check_target (const VarveBackupDef *def, const VarveJobDisk *disk, const VarveJobChecker *checker,
+              const char *place)
+{
+  g_autofree char *target = g_strconcat (place, "/target", NULL);
+
+  varve_job_check_value (
+      checker, target, varve_job_is_nbd (disk->target) ? VARVE_JOB_VALUE_NBD : VARVE_JOB_VALUE_PATH,
+      "The target", disk->target);
+  varve_job_check_word (checker, target, "The target's format", disk->target_format, "raw qcow2");
+  check_writer (def, disk, checker);
+}
+
+bool
+varve_backup_targets_check (const VarveBackupDef *def, const VarveJobChecker *checker)
+{
+  guint with = 0, without = 0;
+
+  for (guint i = 0; i < def->disks->len; i++) {
+    const VarveJobDisk *disk = g_ptr_array_index (def->disks, i);
+    g_autofree char *place = g_strdup_printf ("disks/disk:%u", i + 1);
+
+    if (disk->target && disk->backup)
+      check_target (def, disk, checker, place);
+    else if (disk->target)
+      varve_job_complain (checker, place, "Disk '%s' is left out, and has a target. Remove it.",
+                          disk->name);
+    with += disk->target != NULL;
+    without += disk->backup && !disk->target;
+  }
+  if (with && without)
+    varve_job_complain (checker, "disks",
+                        "Some disks have a target, and others none: each that is backed up needs "
+                        "one.");
+  if (!with && def->force)
+    varve_job_complain (checker, "disks",
+                        "What is there is to be written over (force), but no disk has a target. "
+                        "Remove it.");
+  return with > 0;
+}
+
 static void
 format_image (const VarveJobDisk *disk, GString *out)
 {
@@ -172,7 +237,9 @@ varve_backup_disks_format (const VarveBackupDef *def, GString *out)
   if (def->disks->len == 0)
     return;
 
-  g_string_append (out, "    <disks>\n");
+  g_string_append (out, "    <disks");
+  varve_xml_append_attribute (out, "force", def->force ? "yes" : NULL);
+  g_string_append (out, ">\n");
   for (guint i = 0; i < def->disks->len; i++) {
     const VarveJobDisk *disk = g_ptr_array_index (def->disks, i);
 
@@ -180,11 +247,13 @@ varve_backup_disks_format (const VarveBackupDef *def, GString *out)
     varve_xml_append_attribute (out, "name", disk->name);
     varve_xml_append_attribute (out, "backup", disk->backup ? NULL : "no");
     varve_xml_append_attribute (out, "qdev", disk->qdev);
-    g_string_append (out, has_image (disk) ? ">\n" : "/>\n");
-    if (has_image (disk)) {
+    g_string_append (out, has_image (disk) || disk->target ? ">\n" : "/>\n");
+    if (has_image (disk))
       format_image (disk, out);
+    if (disk->target)
+      varve_job_format_target (out, disk->target, disk->target_format);
+    if (has_image (disk) || disk->target)
       g_string_append (out, "      </disk>\n");
-    }
   }
   g_string_append (out, "    </disks>\n");
 }

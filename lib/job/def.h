@@ -17,6 +17,8 @@ typedef struct {
   char *image_path; /* <image>: how it is opened when the domain is off; or NULL */
   char *image_format;
   char *image_key_file;
+  char *target; /* <target>: path or NBD URI, in the place of a store; or NULL */
+  char *target_format;
 } VarveJobDisk;
 
 typedef struct {
@@ -25,8 +27,9 @@ typedef struct {
   char *uri;
   char *uuid;        /* or NULL */
   char *owner;       /* label, or NULL: the job's name */
-  char *store;       /* STORE string: "images:/srv/backup" */
+  char *store;       /* STORE string: "images:/srv/backup"; NULL: each disk has a target */
   GPtrArray *disks;  /* of VarveJobDisk; empty: all */
+  bool force;        /* <disks force=>: targets that are there are written over */
   char *mode;        /* "pull", "push", "auto" */
   bool verify;       /* <mode verify=>: a push reads back what QEMU wrote */
   bool fleece;       /* <fleece/>: a push writes from a frozen view */

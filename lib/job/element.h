@@ -84,6 +84,8 @@ GPtrArray *varve_backup_disks_new (void);
 void varve_backup_disks_parse (VarveXml *xml, const xmlNode *node, VarveBackupDef *def);
 void varve_backup_disks_check (const VarveBackupDef *def, const VarveJobChecker *checker);
 void varve_backup_disks_format (const VarveBackupDef *def, GString *out);
+/* Whether it has any; what is wrong with them is complained of. */
+bool varve_backup_targets_check (const VarveBackupDef *def, const VarveJobChecker *checker);
 
 VarveRestoreDef *varve_restore_def_new (void);
 void varve_restore_def_free (VarveRestoreDef *def);
@@ -120,6 +122,10 @@ bool varve_job_open (const char *path, VarveXml **out, GError **error);
 /* What <source> and <target> hold, as a STORE; @out_max_chain may be NULL: then it is not allowed.
  */
 char *varve_job_parse_store (VarveXml *xml, const xmlNode *node, unsigned *out_max_chain);
+/* The <target> of one disk: a file or a device. */
+void varve_job_parse_target (VarveXml *xml, const xmlNode *node, char **out_path,
+                             char **out_format);
+void varve_job_format_target (GString *out, const char *path, const char *format);
 /* @max_chain 0: none is written. */
 void varve_job_format_store (GString *out, const char *element, const char *store,
                              unsigned max_chain);

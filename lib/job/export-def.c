@@ -191,6 +191,10 @@ varve_export_def_check (const VarveExportDef *def, const VarveJobChecker *checke
   if (!def->source->owner)
     varve_job_check_value (checker, "", VARVE_JOB_VALUE_OWNER, "The owner", NULL);
   varve_source_check (def->source, checker);
+  if (varve_backup_targets_check (def->source, checker))
+    varve_job_complain (checker, "disks",
+                        "A disk has a target, which is for a backup: what is exported is read by "
+                        "others. Remove it.");
   if (g_strcmp0 (def->source->incremental, "auto") == 0)
     varve_job_complain (checker, "incremental",
                         "The incremental is 'auto': an export has no store to tell by. Name a "

@@ -60,8 +60,8 @@ varve_restore_def_add_disk (VarveRestoreDef *def, const char *name)
 
 /* file='' and dev='' differ for the eye of a reader only: dev says that a device is meant, and
  * takes no path that cannot be one. */
-static void
-parse_target (VarveXml *xml, const xmlNode *node, VarveRestoreDisk *disk)
+void
+varve_job_parse_target (VarveXml *xml, const xmlNode *node, char **out_path, char **out_format)
 {
   g_autofree char *file = varve_xml_attribute (node, "file");
   g_autofree char *device = varve_xml_attribute (node, "dev");
@@ -70,6 +70,10 @@ parse_target (VarveXml *xml, const xmlNode *node, VarveRestoreDisk *disk)
   varve_xml_shape (xml, node, "file? dev? nbd? format?", "");
   if ((file != NULL) + (device != NULL) + (nbd != NULL) != 1)
     varve_xml_problem (xml, node, "<target> needs one of the attributes 'file', 'dev' and 'nbd'.");
+  if (file && varve_job_is_nbd (file))
+    varve_xml_problem (xml, node,
+                       "The attribute 'file' of <target> is '%s': an NBD export is named by 'nbd'.",
+                       file);
   if (nbd && !varve_job_is_nbd (nbd))
     varve_xml_problem (
         xml, node,
@@ -79,9 +83,9 @@ parse_target (VarveXml *xml, const xmlNode *node, VarveRestoreDisk *disk)
   if (device && !g_str_has_prefix (device, "/dev/"))
     varve_xml_problem (xml, node,
                        "The attribute 'dev' of <target> is '%s': it must be below /dev/.", device);
-  disk->path = g_strdup (file ? file : device ? device : nbd);
-  g_free (disk->format);
-  disk->format = varve_xml_choice (xml, node, "format", FORMATS, DEFAULT_FORMAT);
+  *out_path = g_strdup (file ? file : device ? device : nbd);
+  g_free (*out_format);
+  *out_format = varve_xml_choice (xml, node, "format", FORMATS, DEFAULT_FORMAT);
 }
 
 static void
@@ -98,7 +102,7 @@ parse_disks (VarveXml *xml, const xmlNode *node, VarveRestoreDef *def)
 
     varve_xml_shape (xml, child, "name", "target");
     if (target)
-      parse_target (xml, target, disk);
+      varve_job_parse_target (xml, target, &disk->path, &disk->format);
   }
 }
 
@@ -241,6 +245,15 @@ unless_default (const char *format)
   return g_strcmp0 (format, DEFAULT_FORMAT) == 0 ? NULL : format;
 }
 
+void
+varve_job_format_target (GString *out, const char *path, const char *format)
+{
+  g_string_append (out, "        <target");
+  varve_xml_append_attribute (out, target_attribute (path), path);
+  varve_xml_append_attribute (out, "format", unless_default (format));
+  g_string_append (out, "/>\n");
+}
+
 static void
 format_disks (const VarveRestoreDef *def, GString *out)
 {
@@ -254,10 +267,9 @@ format_disks (const VarveRestoreDef *def, GString *out)
 
     g_string_append (out, "      <disk");
     varve_xml_append_attribute (out, "name", disk->name);
-    g_string_append (out, ">\n        <target");
-    varve_xml_append_attribute (out, target_attribute (disk->path), disk->path);
-    varve_xml_append_attribute (out, "format", unless_default (disk->format));
-    g_string_append (out, "/>\n      </disk>\n");
+    g_string_append (out, ">\n");
+    varve_job_format_target (out, disk->path, disk->format);
+    g_string_append (out, "      </disk>\n");
   }
   if (def->disks->len > 0)
     g_string_append (out, "    </disks>\n");

@@ -52,6 +52,10 @@ void
 varve_revert_def_check (const VarveRevertDef *def, const VarveJobChecker *checker)
 {
   varve_source_check (def->source, checker);
+  if (varve_backup_targets_check (def->source, checker))
+    varve_job_complain (checker, "disks",
+                        "A disk has a target, which is for a backup: what is put back goes to the "
+                        "disk itself. Remove it.");
   varve_job_check_value (checker, "source/images", VARVE_JOB_VALUE_STORE, "The store",
                          def->source->store);
   varve_job_check_value (checker, "backup", VARVE_JOB_VALUE_BACKUP, "The backup", def->backup);

@@ -156,7 +156,8 @@ VARVE_API GPtrArray *varve_job_get_actions (VarveJob *job);
  * varve_job_add_backup:
  * @domain: name or uuid
  * @uri: qemu:///system, qmp+unix:///PATH, or image:
- * @store: STORE, as on the command line: images:DIR
+ * @store: (nullable): STORE, as on the command line: images:DIR; %NULL: each disk gets a target by
+ * varve_backup_action_set_target()
  *
  * Appends an action.
  *
@@ -321,6 +322,29 @@ VARVE_API void varve_backup_action_set_incremental (VarveBackupAction *action,
  */
 VARVE_API void varve_backup_action_add_disk (VarveBackupAction *action, const char *name,
                                              gboolean include);
+
+/**
+ * varve_backup_action_set_target:
+ * @disk: the disk's name; added when it is not there, and only named disks are backed up
+ * @target: absolute path of a file or block device, or an NBD URI
+ * @format: (nullable): "raw" (so also for %NULL) or "qcow2"
+ *
+ * Where this disk goes, instead of to a store. Then each disk that is backed up needs one, and the action has no store.
+ *
+ * Since: 0.1
+ */
+VARVE_API void varve_backup_action_set_target (VarveBackupAction *action, const char *disk,
+                                               const char *target, const char *format);
+
+/**
+ * varve_backup_action_set_force:
+ * @force: %TRUE: they are; %FALSE by default
+ *
+ * Whether targets that are there already are written over. Devices and NBD exports always are there.
+ *
+ * Since: 0.1
+ */
+VARVE_API void varve_backup_action_set_force (VarveBackupAction *action, gboolean force);
 
 /**
  * varve_backup_action_set_image:

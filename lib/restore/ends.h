@@ -9,13 +9,6 @@
 #include "qemu/storage-daemon.h"
 #include "restore/restore.h"
 
-typedef enum {
-  VARVE_TARGET_ABSENT,
-  VARVE_TARGET_FILE,
-  VARVE_TARGET_DEVICE,
-  VARVE_TARGET_NBD
-} VarveTargetKind;
-
 typedef struct {
   BlockSource *base; /* what is there; NULL: of no interest */
   BlockSink *sink;
@@ -24,16 +17,10 @@ typedef struct {
   int lock;                   /* of a raw image that is written over, or -1 */
 } VarveRestoreEnds;
 
-/* @path: where to, which for a new file is not yet its name. */
-bool varve_restore_ends_open (const VarveRestoreTarget *target, VarveTargetKind kind,
-                              const char *path, uint64_t size, VarveRestoreEnds *out,
-                              GCancellable *cancellable, GError **error);
+bool varve_restore_ends_open (const VarveTarget *target, VarveTargetKind kind, uint64_t size,
+                              VarveRestoreEnds *out, GCancellable *cancellable, GError **error);
 /* Everything is flushed: lets go of it. What goes wrong there may be in what was written. */
 bool varve_restore_ends_close (VarveRestoreEnds *ends, GError **error);
 void varve_restore_ends_clear (VarveRestoreEnds *ends);
-
-/* The size of what is there: of a file or export it must be the disk's, a device may be larger. */
-bool varve_restore_check_size (const VarveRestoreTarget *target, VarveTargetKind kind,
-                               uint64_t size, GCancellable *cancellable, GError **error);
 
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (VarveRestoreEnds, varve_restore_ends_clear)

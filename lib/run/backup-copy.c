@@ -175,7 +175,8 @@ varve_backup_copy_disk (VarveBackupRun *run, const VarvePlanDisk *plan, VarveMan
   if (plan->base != NULL && !run->look.store->ops->read (run->look.store, plan->base, disk->name,
                                                          &base, cancellable, error))
     return varve_prefix (error, "The base, backup %s, could not be read", plan->base->id);
-  if (incremental && !sample (run, &source, base->source, plan, disk, cancellable, error))
+  if (incremental && base != NULL &&
+      !sample (run, &source, base->source, plan, disk, cancellable, error))
     return false;
   return copy (run, source, base ? base->source : NULL, plan, disk, cancellable, error);
 }

@@ -1,14 +1,21 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Copyright the varve authors */
 
-/* Who copies, where the job leaves that open (mode 'auto'): varve, by pull, which promises most to the guest. Only what a
- * driver refuses to have read, as the disks of an iothread of an older QEMU, is pushed, if it takes that. */
+/* Who copies.
+ *
+ * Where the job leaves that open (mode 'auto'): varve, by pull, which promises most to the guest. Only what a
+ * driver refuses to have read, as the disks of an iothread of an older QEMU, is pushed, if it takes that.
+ *
+ * Where one of the targets is an NBD export: varve, through the fleece of a pull, also if the job says push. A server may
+ * hang, and a QEMU that has a hung one among its own block devices cannot end the job, stop its guest or answer its
+ * monitor any more, frozen view or not: QEMU waits for each request in flight when it drains. So no QEMU ever gets one. */
 #include "config.h"
 
 #include "run/backup.h"
 
 #include "fleece/scratch.h"
 #include "run/source.h"
+#include "store/target.h"
 #include "util/error.h"
 
 /* A start of the planned disks, as far as that matters to what is refused whatever the bitmaps are. */
@@ -48,15 +55,24 @@ probe (const VarveBackupRun *run, const char *session, bool push, char **out_why
   return true;
 }
 
-bool
-varve_backup_choose_mode (VarveBackupRun *run, const char *session, GCancellable *cancellable,
-                          GError **error)
+static const char *
+find_server (const VarveBackupRun *run)
+{
+  for (guint i = 0; i < run->def->disks->len; i++) {
+    const VarveJobDisk *disk = g_ptr_array_index (run->def->disks, i);
+
+    if (disk->target && varve_target_is_nbd (disk->target))
+      return disk->name;
+  }
+  return NULL;
+}
+
+static bool
+choose_auto (VarveBackupRun *run, const char *session, GCancellable *cancellable, GError **error)
 {
   g_autofree char *why_no_pull = NULL;
   g_autofree char *why_no_push = NULL;
 
-  if (!g_str_equal (run->def->mode, "auto") || !run->look.domain->local)
-    return true;
   if (!probe (run, session, false, &why_no_pull, cancellable, error))
     return false;
   if (why_no_pull == NULL)
@@ -65,8 +81,27 @@ varve_backup_choose_mode (VarveBackupRun *run, const char *session, GCancellable
     return false;
   run->push = why_no_push == NULL;
   if (run->push)
-    run->why_push = g_strdup_printf ("QEMU writes the backup itself (push), as it cannot be read "
+    run->why_mode = g_strdup_printf ("QEMU writes the backup itself (push), as it cannot be read "
                                      "from QEMU: %s",
                                      why_no_pull);
   return true;
+}
+
+bool
+varve_backup_choose_mode (VarveBackupRun *run, const char *session, GCancellable *cancellable,
+                          GError **error)
+{
+  const char *server = find_server (run);
+
+  if (run->push && server) {
+    run->push = false;
+    run->why_mode =
+        g_strdup_printf ("The target of disk '%s' is an NBD server, which could hang: so "
+                         "QEMU gets no connection to it, and varve passes on what it "
+                         "reads from frozen views of the disks.",
+                         server);
+    return true;
+  }
+  return server || !g_str_equal (run->def->mode, "auto") || !run->look.domain->local ||
+         choose_auto (run, session, cancellable, error);
 }

@@ -14,6 +14,20 @@
 #define WAIT_MAX_US   (50 * 1000)
 #define POINT_US      (1 * G_USEC_PER_SEC)
 
+/* The target columns of the start. */
+static void
+fill_start (VarveStart *start, VarveStartDisk *disk, uint64_t size, VarveStoreTarget *target)
+{
+  disk->target = g_steal_pointer (&target->path);
+  disk->target_form = target->device ? VARVE_PUSH_DEVICE
+                      : target->raw  ? VARVE_PUSH_RAW
+                                     : VARVE_PUSH_QCOW2;
+  disk->target_size = size;
+  disk->target_in_place = target->in_place;
+  g_free (start->target_root);
+  start->target_root = g_steal_pointer (&target->root);
+}
+
 bool
 varve_backup_push_prepare (VarveBackupRun *run, GCancellable *cancellable, GError **error)
 {
@@ -22,12 +36,11 @@ varve_backup_push_prepare (VarveBackupRun *run, GCancellable *cancellable, GErro
   for (guint i = 0; i < run->manifest->disks->len; i++) {
     VarveManifestDisk *disk = g_ptr_array_index (run->manifest->disks, i);
     const VarvePlanDisk *plan = varve_backup_plan_of (run, disk->name);
-    VarveStartDisk *start = varve_start_find_disk (run->start, disk->name);
+    g_auto (VarveStoreTarget) target = { NULL };
 
-    g_clear_pointer (&run->start->target_root, g_free);
-    if (!ops->add_target (run->write, disk, plan->base, &start->target, &run->start->target_root,
-                          cancellable, error))
+    if (!ops->add_target (run->write, disk, plan->base, &target, cancellable, error))
       return false;
+    fill_start (run->start, varve_start_find_disk (run->start, disk->name), disk->size, &target);
   }
   return true;
 }
@@ -129,11 +142,19 @@ wait (VarveBackupRun *run, GCancellable *cancellable, GError **error)
   return false;
 }
 
+static bool
+check_targets (VarveBackupRun *run, GError **error)
+{
+  const VarveStoreOps *ops = run->look.store->ops;
+
+  return ops->check_targets == NULL || ops->check_targets (run->write, error);
+}
+
 bool
 varve_backup_push_wait (VarveBackupRun *run, GCancellable *cancellable, GError **error)
 {
-  if (varve_failpoint ("push-wait", error) && wait (run, cancellable, error) &&
-      varve_failpoint ("push-ready", error))
+  if (check_targets (run, error) && varve_failpoint ("push-wait", error) &&
+      wait (run, cancellable, error) && varve_failpoint ("push-ready", error))
     return true;
   varve_session_explain (run->session, error);
   if (run->start->fleece)

@@ -25,7 +25,7 @@ backup_run_clear (VarveBackupRun *run)
   g_clear_pointer (&run->manifest, varve_manifest_unref);
   g_clear_pointer (&run->start, varve_start_free);
   g_clear_pointer (&run->plans, g_ptr_array_unref);
-  g_clear_pointer (&run->why_push, g_free);
+  g_clear_pointer (&run->why_mode, g_free);
   varve_look_clear (&run->look);
 }
 
@@ -41,6 +41,15 @@ emit (VarveBackupRun *run, VarveEvent event)
   varve_event_emit (run->context->events, &event);
 }
 
+/* Targets are not looked at for what they might hold: so nothing is incremental there by itself. */
+static const char *
+since_when (const VarveBackupRun *run)
+{
+  const char *incremental = run->def->incremental;
+
+  return run->def->store || !g_str_equal (incremental, "auto") ? incremental : "never";
+}
+
 /* --- plan ------------------------------------------------------------------------------------- */
 
 static bool
@@ -49,7 +58,7 @@ plan_disks (VarveBackupRun *run, GError **error)
   g_autoptr (GPtrArray) include = g_ptr_array_new ();
   g_autoptr (GPtrArray) exclude = g_ptr_array_new ();
   VarveLookPlan wanted = {
-    .incremental = run->def->incremental,
+    .incremental = since_when (run),
     .include = include,
     .exclude = exclude,
     .max_chain = run->def->max_chain,
@@ -67,7 +76,7 @@ make_plan (VarveBackupRun *run, const char *session, GCancellable *cancellable, 
 {
   run->push = g_str_equal (run->def->mode, "push");
   if (!plan_disks (run, error) || !varve_backup_choose_mode (run, session, cancellable, error) ||
-      (run->why_push && !plan_disks (run, error)))
+      (run->why_mode && !plan_disks (run, error)) || !varve_backup_check_targets (run, error))
     return false;
   for (guint i = 0; i < run->plans->len; i++) {
     const VarvePlanDisk *plan = g_ptr_array_index (run->plans, i);
@@ -83,10 +92,19 @@ make_plan (VarveBackupRun *run, const char *session, GCancellable *cancellable, 
 
 /* --- prepare ---------------------------------------------------------------------------------- */
 
+/* Without a store, only who gives himself a name has checkpoints: nobody else would ever come back for one, and each
+ * costs the guest's host a bitmap. */
+bool
+varve_backup_owns_checkpoints (const VarveBackupRun *run)
+{
+  return run->def->store || run->def->owner;
+}
+
 /* The checkpoint columns of the start, and the manifest's disks. */
 static void
 fill_start (VarveBackupRun *run)
 {
+  bool wanted = varve_backup_owns_checkpoints (run);
   bool checkpoint = false;
 
   for (guint i = 0; i < run->plans->len; i++) {
@@ -98,15 +116,15 @@ fill_start (VarveBackupRun *run)
       continue;
     start = varve_start_add_disk (run->start, plan->disk->name);
     start->since = g_strdup (plan->since);
-    start->checkpoint = plan->checkpoint;
+    start->checkpoint = wanted && plan->checkpoint;
     start->transient = plan->transient;
-    checkpoint = checkpoint || plan->checkpoint;
+    checkpoint = checkpoint || start->checkpoint;
     disk = varve_manifest_add_disk (run->manifest, plan->disk->name);
     disk->size = plan->disk->size;
     disk->source_format = g_strdup (plan->disk->format);
     disk->decision = g_strdup (varve_decision_name (plan->decision));
     disk->reason = g_strdup (plan->reason);
-    disk->checkpoint = plan->checkpoint;
+    disk->checkpoint = start->checkpoint;
   }
   if (checkpoint)
     run->start->checkpoint = varve_checkpoint_name_new (run->look.owner, run->manifest->id);
@@ -130,8 +148,8 @@ check_start (VarveBackupRun *run, GCancellable *cancellable, GError **error)
                                cancellable, error))
     return false;
   run->manifest->strategy = g_strdup (report->strategy);
-  if (run->why_push)
-    tell (run, VARVE_EVENT_NOTE, run->why_push);
+  if (run->why_mode)
+    tell (run, VARVE_EVENT_NOTE, run->why_mode);
   for (guint i = 0; i < report->weaker->len; i++)
     tell (run, VARVE_EVENT_NOTE, g_ptr_array_index (report->weaker, i));
   return true;
@@ -306,6 +324,24 @@ finish_session (VarveBackupRun *run, GCancellable *cancellable, GError **error)
   return ok;
 }
 
+/* libvirt does not tell how much it was of a disk that is done. */
+static void
+complete_numbers (VarveBackupRun *run, VarveManifestDisk *disk)
+{
+  const VarveStartDisk *start = varve_start_find_disk (run->start, disk->name);
+  const VarveBitmap *since =
+      start->since ? varve_bitmap_find (run->look.bitmaps, disk->name, start->since) : NULL;
+
+  if (disk->read == 0)
+    disk->read = disk->stored + disk->zeroed;
+  if (disk->read == 0 && start->target_in_place && !start->since)
+    disk->read = disk->size;
+  else if (disk->read == 0 && start->target_in_place && since && since->dirty != UINT64_MAX)
+    disk->read = since->dirty;
+  if (start->target_in_place)
+    disk->stored = disk->read;
+}
+
 /* What QEMU wrote has been seen by nobody before it is read back. */
 static bool
 finish_disk (VarveBackupRun *run, VarveManifestDisk *disk, GCancellable *cancellable,
@@ -315,11 +351,10 @@ finish_disk (VarveBackupRun *run, VarveManifestDisk *disk, GCancellable *cancell
 
   if (!run->start->push)
     return ops->finish_disk (run->write, disk, cancellable, error);
-  if (!ops->adopt_disk (run->write, disk, run->def->verify, NULL, NULL, cancellable, error))
+  if (!ops->adopt_disk (run->write, disk, run->def->verify, NULL, NULL, cancellable, error) ||
+      !varve_failpoint ("push-adopted", error))
     return false;
-  /* libvirt does not tell it of a disk that is done. */
-  if (disk->read == 0)
-    disk->read = disk->stored + disk->zeroed;
+  complete_numbers (run, disk);
   tell_disk_done (run, disk);
   return true;
 }
@@ -370,7 +405,8 @@ varve_run_backup (const VarveRunContext *context, const VarveBackupDef *def,
   };
 
   run.sources = g_ptr_array_new_with_free_func ((GDestroyNotify)block_source_free);
-  emit (&run, (VarveEvent){ .type = VARVE_EVENT_RUN_STARTED, .text = def->store });
+  emit (&run, (VarveEvent){ .type = VARVE_EVENT_RUN_STARTED,
+                            .text = def->store ? def->store : "the targets of its disks" });
   if (!varve_look (context, def, &options, &run.look, cancellable, error) ||
       !make_plan (&run, session, cancellable, error) ||
       !varve_backup_remove_stale (&run, cancellable, error) ||

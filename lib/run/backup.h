@@ -26,7 +26,7 @@ typedef struct {
 
   /* plan, prepare */
   bool push;        /* QEMU writes the layers */
-  char *why_push;   /* where it was not the job that said so */
+  char *why_mode;   /* where that was not for the job to say */
   GPtrArray *plans; /* of VarvePlanDisk */
   VarveStart *start;
   VarveManifest *manifest;
@@ -43,10 +43,16 @@ typedef struct {
 bool varve_backup_copy_disk (VarveBackupRun *run, const VarvePlanDisk *plan,
                              VarveManifestDisk *disk, GCancellable *cancellable, GError **error);
 
+/* Checks that what is planned can be written to the targets of the job, where it has any in the place of a store. */
+bool varve_backup_check_targets (VarveBackupRun *run, GError **error);
+
+/* Whether the checkpoints of run->owner are this backup's to make and to remove. */
+bool varve_backup_owns_checkpoints (const VarveBackupRun *run);
+
 /* Never NULL for a disk of the manifest. */
 const VarvePlanDisk *varve_backup_plan_of (VarveBackupRun *run, const char *disk);
 
-/* Where the job leaves the mode open: sets push and why_push, by a plan that was made for a pull. */
+/* Sets push, and why_mode, by a plan that was made as the job has it (for a pull, where it leaves that open). */
 bool varve_backup_choose_mode (VarveBackupRun *run, const char *session, GCancellable *cancellable,
                                GError **error);
 

@@ -87,10 +87,13 @@ varve_run_recover_domain (const VarveStateDir *state, VarveDomain *domain,
 
 /* --- checkpoints ------------------------------------------------------------------------------ */
 
+/* Without a store there is none that could have lost the backup. */
 static bool
-is_committed (const char *backup, gpointer manifests)
+is_committed (const char *backup, gpointer data)
 {
-  return varve_manifests_find (manifests, backup) != NULL;
+  const VarveBackupRun *run = data;
+
+  return run->def->store == NULL || varve_manifests_find (run->look.manifests, backup) != NULL;
 }
 
 static void
@@ -107,11 +110,11 @@ forget_bitmaps (GPtrArray *bitmaps, const char *name)
 bool
 varve_backup_remove_stale (VarveBackupRun *run, GCancellable *cancellable, GError **error)
 {
-  g_autoptr (GPtrArray) names = varve_checkpoint_stale (run->look.bitmaps, run->look.owner,
-                                                        is_committed, run->look.manifests);
+  g_autoptr (GPtrArray) names =
+      varve_checkpoint_stale (run->look.bitmaps, run->look.owner, is_committed, run);
 
   /* The backup that a checkpoint belongs to may be one of those that cannot be read now. */
-  if (run->look.problems->len > 0)
+  if (run->look.problems->len > 0 || !varve_backup_owns_checkpoints (run))
     return true;
   for (guint i = 0; i < names->len; i++) {
     const char *name = g_ptr_array_index (names, i);
@@ -137,10 +140,10 @@ bool
 varve_backup_retire (VarveBackupRun *run, GError **error)
 {
   unsigned keep = run->start->checkpoint ? run->def->keep - 1 : run->def->keep;
-  g_autoptr (GPtrArray) names = varve_checkpoint_retire (run->look.bitmaps, run->look.owner, keep,
-                                                         is_committed, run->look.manifests);
+  g_autoptr (GPtrArray) names =
+      varve_checkpoint_retire (run->look.bitmaps, run->look.owner, keep, is_committed, run);
 
-  for (guint i = 0; i < names->len; i++) {
+  for (guint i = 0; varve_backup_owns_checkpoints (run) && i < names->len; i++) {
     if (!varve_failpoint ("run-retire", error) ||
         !varve_domain_checkpoint_remove (run->look.domain, g_ptr_array_index (names, i), NULL,
                                          error))

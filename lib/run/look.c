@@ -10,6 +10,7 @@
 #include "checkpoint/name.h"
 #include "run/source.h"
 #include "session/session.h"
+#include "store/targets/targets.h"
 
 void
 varve_look_clear (VarveLook *look)
@@ -54,6 +55,46 @@ varve_look_again (const VarveEventSink *events, const char *action, unsigned kee
                                  error);
 }
 
+static VarveStoreImpl *
+open_targets (const VarveBackupDef *def)
+{
+  VarveStoreImpl *targets = varve_targets_new (def->force);
+
+  for (guint i = 0; i < def->disks->len; i++) {
+    const VarveJobDisk *disk = g_ptr_array_index (def->disks, i);
+
+    if (disk->target)
+      varve_targets_add (targets, disk->name, disk->target, disk->target_format);
+  }
+  return targets;
+}
+
+static bool
+open_store (const VarveBackupDef *def, const char *job, bool create, VarveLook *out, GError **error)
+{
+  const char *label = def->owner ? def->owner : job;
+
+  out->store = def->store ? varve_store_impl_open (def->store, create, error) : open_targets (def);
+  if (out->store == NULL)
+    return false;
+  out->owner = def->store ? varve_checkpoint_owner (label, out->store->uuid)
+                          : varve_checkpoint_owner_without_store (label);
+  return true;
+}
+
+/* The checkpoint that a backup to targets names may be one that libvirt has forgotten. */
+static bool
+find_named (const VarveBackupDef *def, VarveLook *look, GCancellable *cancellable, GError **error)
+{
+  g_autoptr (GPtrArray) names = g_ptr_array_new ();
+
+  if (def->store || g_str_equal (def->incremental, "auto") ||
+      g_str_equal (def->incremental, "never"))
+    return true;
+  g_ptr_array_add (names, def->incremental);
+  return varve_domain_find_bitmaps (look->domain, names, look->bitmaps, cancellable, error);
+}
+
 bool
 varve_look (const VarveRunContext *context, const VarveBackupDef *def,
             const VarveLookOptions *options, VarveLook *out, GCancellable *cancellable,
@@ -63,10 +104,8 @@ varve_look (const VarveRunContext *context, const VarveBackupDef *def,
   out->domain = varve_run_open_source (context, def, cancellable, error);
   if (out->domain == NULL)
     return false;
-  out->store = varve_store_impl_open (def->store, options->create, error);
-  if (out->store == NULL)
+  if (!open_store (def, context->job, options->create, out, error))
     return false;
-  out->owner = varve_checkpoint_owner (def->owner ? def->owner : context->job, out->store->uuid);
   out->lock = varve_run_lock_domain (context->state, out->domain->name, out->domain->uuid,
                                      options->holder, def->wait, cancellable, error);
   return out->lock &&
@@ -74,7 +113,8 @@ varve_look (const VarveRunContext *context, const VarveBackupDef *def,
                                                          context->events, cancellable, error)) &&
          (!options->left ||
           varve_session_take_down (out->domain, options->left, cancellable, error)) &&
-         varve_look_again (context->events, options->action, def->keep, out, cancellable, error);
+         varve_look_again (context->events, options->action, def->keep, out, cancellable, error) &&
+         find_named (def, out, cancellable, error);
 }
 
 /* --- plan ------------------------------------------------------------------------------------- */
@@ -101,7 +141,7 @@ varve_look_plan (const VarveLook *look, const VarveLookPlan *wanted, GError **er
     .incremental = wanted->incremental,
     .disks = look->disks,
     .bitmaps = look->bitmaps,
-    .manifests = look->manifests,
+    .manifests = look->store->uri ? look->manifests : NULL,
     .include = wanted->include,
     .exclude = wanted->exclude,
     .max_chain = wanted->max_chain,

@@ -10,7 +10,7 @@
 #include "store/store.h"
 
 typedef struct {
-  VarveStoreImpl *store;
+  VarveStoreImpl *store; /* or what stands for one: targets (store/targets), which have no uri */
   VarveDomain *domain;
   VarveLock *lock;
   char *owner;
@@ -18,7 +18,7 @@ typedef struct {
   GPtrArray *disks;     /* of VarveDisk */
   GPtrArray *bitmaps;   /* of VarveBitmap */
   GPtrArray *problems;  /* of char*: what of the store cannot be read */
-  GPtrArray *manifests; /* of VarveManifest */
+  GPtrArray *manifests; /* of VarveManifest; none where there are targets */
 } VarveLook;
 
 typedef struct {

@@ -10,7 +10,6 @@
 #include "run/restore-define.h"
 #include "util/durable.h"
 #include "util/error.h"
-#include "util/same-file.h"
 
 typedef struct {
   const VarveRunContext *context;
@@ -88,15 +87,15 @@ plan_targets (const VarveRestoreDef *def, const VarveManifest *manifest)
   return g_steal_pointer (&targets);
 }
 
-static VarveRestoreTarget
+static VarveTarget
 target_of (const VarveRestoreDef *def, const VarveRestoreDisk *disk)
 {
-  return (VarveRestoreTarget){ disk->name, disk->path, disk->format, def->force, def->over };
+  return (VarveTarget){ disk->name, disk->path, disk->format, def->force, def->over, true };
 }
 
 static bool
-check_target (VarveStoreImpl *store, const VarveManifest *manifest,
-              const VarveRestoreTarget *target, GCancellable *cancellable, GError **error)
+check_target (VarveStoreImpl *store, const VarveManifest *manifest, const VarveTarget *target,
+              GCancellable *cancellable, GError **error)
 {
   const VarveManifestDisk *disk = varve_manifest_find_disk (manifest, target->disk);
   g_autoptr (GString) have = g_string_new (NULL);
@@ -119,7 +118,7 @@ check_distinct (GPtrArray *targets, guint last, GError **error)
   for (guint i = 0; i < last; i++) {
     const VarveRestoreDisk *other = g_ptr_array_index (targets, i);
 
-    if (varve_same_file (other->path, disk->path))
+    if (varve_target_same (other->path, disk->path))
       return varve_throw (error, VARVE_ERROR_USAGE,
                           "Disks '%s' and '%s' have the same target, '%s'. Give each its own.",
                           other->name, disk->name, disk->path);
@@ -129,8 +128,8 @@ check_distinct (GPtrArray *targets, guint last, GError **error)
 
 static bool
 restore_target (const VarveRunContext *context, VarveStoreImpl *store,
-                const VarveManifest *manifest, const VarveRestoreTarget *target,
-                GCancellable *cancellable, GError **error)
+                const VarveManifest *manifest, const VarveTarget *target, GCancellable *cancellable,
+                GError **error)
 {
   Progress progress = { context, manifest, target->disk };
   BlockCopyStats stats = { 0 };
@@ -152,7 +151,7 @@ check_targets (VarveStoreImpl *store, const VarveManifest *manifest, const Varve
                GPtrArray *targets, GCancellable *cancellable, GError **error)
 {
   for (guint i = 0; i < targets->len; i++) {
-    VarveRestoreTarget target = target_of (def, g_ptr_array_index (targets, i));
+    VarveTarget target = target_of (def, g_ptr_array_index (targets, i));
 
     if (!check_distinct (targets, i, error) ||
         !check_target (store, manifest, &target, cancellable, error))
@@ -222,7 +221,7 @@ varve_run_restore (const VarveRunContext *context, const VarveRestoreDef *def,
   if (!make_directory (def, error))
     return false;
   for (guint i = 0; i < targets->len; i++) {
-    VarveRestoreTarget target = target_of (def, g_ptr_array_index (targets, i));
+    VarveTarget target = target_of (def, g_ptr_array_index (targets, i));
 
     if (!restore_target (context, impl, progress.manifest, &target, cancellable, error))
       return false;

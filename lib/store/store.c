@@ -40,6 +40,13 @@ varve_store_impl_free (VarveStoreImpl *impl)
 }
 
 void
+varve_store_target_clear (VarveStoreTarget *target)
+{
+  g_clear_pointer (&target->path, g_free);
+  g_clear_pointer (&target->root, g_free);
+}
+
+void
 varve_store_read_free (VarveStoreRead *read)
 {
   if (read == NULL)

@@ -22,6 +22,17 @@ struct VarveStoreRead {
   gpointer data;
 };
 
+/* What QEMU writes itself. */
+typedef struct {
+  char *path; /* absolute */
+  char *
+      root; /* NULL, or from there on the directories on the way to it are the store's; who is let through the last of
+                 them is shut out again by adopt_disk */
+  bool raw; /* else an empty qcow2 image */
+  bool device;
+  bool in_place; /* it was there already, and stays who it belongs to */
+} VarveStoreTarget;
+
 typedef struct {
   const char *name;
   size_t size;
@@ -58,10 +69,12 @@ typedef struct {
    * sums_hash. */
   bool (*finish_disk) (VarveStoreWrite *, VarveManifestDisk *disk, GCancellable *, GError **);
   /* For a layer that QEMU writes itself: an empty image on @base, complete, in the place of the layer. @disk's file
-   * members are filled in; @out_path (transfer full) is absolute. @out_root (transfer full): from there on the directories
-   * on the way to it are the store's; who is let through the last of them is shut out again by adopt_disk. */
+   * members are filled in. */
   bool (*add_target) (VarveStoreWrite *, VarveManifestDisk *disk, const VarveManifest *base,
-                      char **out_path, char **out_root, GCancellable *, GError **);
+                      VarveStoreTarget *out, GCancellable *, GError **);
+  /* Behind add_target for all disks, now that QEMU has opened what they consist of: whether what was made then may still
+   * take the place that it is for. NULL: it may. */
+  bool (*check_targets) (VarveStoreWrite *, GError **);
   /* In place of finish_disk, once QEMU has closed that image: it is made durable and ours, held against what it was made
    * as, and (@read_back) what it holds, and nothing below it, is read to write its sums. Without that it has none
    * (sums_file is NULL). Fills in what finish_disk does, and stored and zeroed. */
@@ -110,12 +123,14 @@ VarveStoreImpl *varve_store_get_impl (VarveStore *store);
 /* (transfer none) */
 const VarveManifest *varve_backup_manifest (VarveBackup *backup);
 
+void varve_store_target_clear (VarveStoreTarget *target);
 void varve_store_read_free (VarveStoreRead *read);
 void varve_store_write_free (VarveStoreWrite *write);
 
 /* NULL when there is none. */
 VarveManifest *varve_manifests_find (GPtrArray *manifests, const char *id);
 
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (VarveStoreTarget, varve_store_target_clear)
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (VarveStoreImpl, varve_store_impl_free)
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (VarveStoreRead, varve_store_read_free)
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (VarveStoreWrite, varve_store_write_free)

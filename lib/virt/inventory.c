@@ -183,6 +183,9 @@ varve_start_copy (const VarveStart *start)
     to->transient = from->transient;
     to->scratch = g_strdup (from->scratch);
     to->target = g_strdup (from->target);
+    to->target_form = from->target_form;
+    to->target_size = from->target_size;
+    to->target_in_place = from->target_in_place;
   }
   return copy;
 }

@@ -93,6 +93,13 @@ typedef struct {
   char *credentials; /* directory of x509 files with which we connect */
 } VarveServer;
 
+/* What a push writes to. */
+typedef enum {
+  VARVE_PUSH_QCOW2,  /* a file of this format */
+  VARVE_PUSH_RAW,    /* a raw file */
+  VARVE_PUSH_DEVICE, /* a block device, raw */
+} VarvePushForm;
+
 typedef struct {
   char *disk;
   char *since; /* bitmap to freeze and read by; NULL: read everything */
@@ -102,9 +109,12 @@ typedef struct {
   bool checkpoint; /* add the start's checkpoint to this disk */
   bool transient;  /* … as a bitmap that is not stored (raw disks) */
   char *scratch;   /* path of the scratch image, not yet existing; NULL: the driver needs none */
-  /* Push: path of an empty qcow2 image of the disk's size that QEMU writes, alone, without what it is linked to. It was
-   * made beforehand, and stays when the session has ended. Some drivers know their job by it. */
+  /* Push: path of what QEMU writes, alone, without what it is linked to. It was there beforehand, and stays when the
+   * session has ended. Some drivers know their job by it. */
   char *target;
+  VarvePushForm target_form; /* a qcow2 image is empty, and of the disk's size */
+  uint64_t target_size;      /* of the disk, where the target is a device, which may be larger */
+  bool target_in_place;      /* it is not of varve's making: QEMU's user is given no right to it */
 } VarveStartDisk;
 
 /* One instant over several disks. All names are chosen by the caller, so that the session record is

@@ -31,8 +31,26 @@ disk_name (const VarveStart *start, guint i)
 
 /* --- the start -------------------------------------------------------------------------------- */
 
-/* Nothing is flushed on the way: a target that is not complete is thrown away, and a complete one is synced as a whole
- * by who takes it over. */
+/* Nothing is flushed on the way: a target that is not complete is thrown away, or worthless, and a complete one is
+ * synced as a whole by who takes it over. */
+static JsonObject *
+target_node (const VarveStartDisk *disk, const char *node)
+{
+  bool device = disk->target_form == VARVE_PUSH_DEVICE;
+  bool qcow2 = disk->target_form == VARVE_PUSH_QCOW2;
+  JsonObject *data =
+      varve_qmp_args ("{'driver':%s,'node-name':%s,'cache':{'no-flush':true},"
+                      "'file':{'driver':%s,'filename':%s,'cache':{'no-flush':true}}}",
+                      qcow2 ? "qcow2" : "raw", node, device ? "host_device" : "file", disk->target);
+
+  if (qcow2)
+    json_object_set_null_member (data, "backing");
+  /* A job wants both ends to be of one size. */
+  if (device)
+    json_object_set_int_member (data, "size", (gint64)disk->target_size);
+  return data;
+}
+
 bool
 varve_qemu_push_open (VarveQmp *qmp, const VarveStart *start, guint index,
                       GCancellable *cancellable, GError **error)
@@ -43,13 +61,7 @@ varve_qemu_push_open (VarveQmp *qmp, const VarveStart *start, guint index,
   if (!disk->target)
     return varve_throw (error, VARVE_ERROR_USAGE, "Disk '%s' has no target to be pushed to.",
                         disk->disk);
-  return varve_qmp_run (qmp, "blockdev-add",
-                        varve_qmp_args ("{'driver':'qcow2','node-name':%s,'backing':null,"
-                                        "'cache':{'no-flush':true},"
-                                        "'file':{'driver':'file','filename':%s,"
-                                        "'cache':{'no-flush':true}}}",
-                                        node, disk->target),
-                        cancellable, error) ||
+  return varve_qmp_run (qmp, "blockdev-add", target_node (disk, node), cancellable, error) ||
          varve_prefix (error, "QEMU cannot open the target '%s'", disk->target);
 }
 

@@ -45,6 +45,10 @@ class Job(machine.Case):
         bare = job.add_backup('web03', 'qmp+unix:///run/web03.qmp', 'images:/srv/backup')
         bare.set_quiesce(False, 30)
         bare.set_agent('/run/web03.agent')
+        copies = job.add_backup('web04', 'qemu:///system', None)
+        copies.set_target('vda', '/mnt/usb/vda.qcow2', 'qcow2')
+        copies.set_target('vdb', 'nbd://copies.example/vdb', None)
+        copies.set_force(True)
         restore = job.add_restore('images:/srv/backup', 'web01@latest')
         restore.set_name('proof')
         restore.add_disk('vda', '/srv/vda.raw', None)
@@ -66,7 +70,7 @@ class Job(machine.Case):
         revert.set_restart(True)
         self.assertEqual(job.get_name(), 'nightly')
         self.assertEqual([type(action) for action in job.get_actions()],
-                         [Varve.BackupAction] * 3 + [Varve.RestoreAction] * 2 + [Varve.RevertAction])
+                         [Varve.BackupAction] * 4 + [Varve.RestoreAction] * 2 + [Varve.RevertAction])
 
         text = job.to_xml()
         for part in ("name='web'", "owner='night'", '<incremental>never</incremental>', machine.UUID,
@@ -76,7 +80,8 @@ class Job(machine.Case):
                      "name='kvm1' port='10810'", "<define uri='qemu:///session'>web04</define>",
                      "over='yes'", "nbd='nbd+unix:///disk?socket=/run/disk.nbd'",
                      "<revert dry-run='yes' keep='no' restart='yes' name='undo' owner='night'>", "<wait>30</wait>",
-                     "file='/srv/a.qcow2'"):
+                     "file='/srv/a.qcow2'", "<disks force='yes'>", "<target nbd='nbd://copies.example/vdb'/>",
+                     "<target file='/mnt/usb/vda.qcow2' format='qcow2'/>"):
             self.assertIn(part, text)
         self.assertEqual(Varve.Job.parse(text.encode(), 'calls').to_xml(), text)
 

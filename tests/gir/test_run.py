@@ -85,6 +85,24 @@ class Run(Circle, machine.Case):
         self.assertEqual((copy.disk, copy.domain), ('vda', 'web01'))
         copy.copy().free()
 
+    def test_targets(self):
+        job = Varve.Job.new('copies')
+        action = job.add_backup('web01', self.uri, None)
+        self.describe(action)
+        copies = {disk: os.path.join(self.directory, disk + '.copy') for disk in self.images}
+        for disk, path in copies.items():
+            action.set_target(disk, path, 'qcow2')
+        self.run_job(job)
+        self.assertEqual({disk: machine.digest(path, 'qcow2') for disk, path in copies.items()}, self.digests())
+
+        with self.assertRaises(GLib.Error) as raised:
+            self.run_job(job)
+        self.assertTrue(raised.exception.matches(Varve.Error.quark(), Varve.Error.REFUSED))
+        self.write_disk('vda', 9, 6, 1)
+        action.set_force(True)
+        self.run_job(job)
+        self.assertEqual(machine.digest(copies['vda'], 'qcow2'), self.digests()['vda'])
+
     def revert(self, backup, **named):
         job = Varve.Job.new('nightly')
         action = job.add_revert('web01', self.uri, self.store, backup)

@@ -26,6 +26,9 @@
  * found. A write that fails is told at once with its errno, and tried again. Before each write the block
  * is read: a number that is not the one written there is told, and is an error too.
  *
+ * `fill` goes through the page cache, and refuses the ring: a kernel that cannot drop a page from there because it is
+ * being written fails the next fsync with EIO, though the disk did not.
+ *
  * Outside the guest: `writer fill|check FILE ...` does the same to a file. */
 #include "config.h"
 
@@ -73,7 +76,8 @@ typedef struct {
 
 typedef struct {
   Numbers *numbers;
-  pid_t child; /* 0: nobody writes numbers */
+  pid_t child;   /* 0: nobody writes numbers */
+  Command where; /* they are written: its disks and numbers */
 } Guest;
 
 static bool
@@ -149,18 +153,22 @@ take_option (Command *command, const char *word)
   return false;
 }
 
-/* A name without a slash is a disk of the guest. Kept for the life of the process: few, and small.
- */
+/* For the life of the process: few, and small. */
 static const char *
-disk_path (const char *name)
+keep (const char *directory, const char *name)
 {
   char *path = NULL;
 
-  if (strchr (name, '/'))
-    return name;
-  if (asprintf (&path, "/dev/%s", name) < 0)
+  if (asprintf (&path, "%s%s", directory, name) < 0)
     abort ();
   return path;
+}
+
+/* A name without a slash is a disk of the guest. */
+static const char *
+disk_path (const char *name)
+{
+  return keep (strchr (name, '/') ? "" : "/dev/", name);
 }
 
 static Command
@@ -192,12 +200,29 @@ fill_word (uint64_t seed, uint64_t offset)
 }
 
 static bool
-fill (const Command *command)
+hits_numbers (const Guest *guest, const Command *command)
+{
+  const Command *where = &guest->where;
+  uint64_t end = where->offset + (where->blocks - 1) * where->stride + BLOCK;
+
+  if (!guest->child || command->offset >= end || command->offset + command->length <= where->offset)
+    return false;
+  for (int i = 0; i < where->n_disks; i++)
+    if (strcmp (where->disks[i], command->disks[0]) == 0)
+      return true;
+  return false;
+}
+
+static bool
+fill (const Guest *guest, const Command *command)
 {
   static _Alignas(BLOCK) uint64_t buffer[256 * BLOCK_WORDS];
   const char *path = command->disks[0];
-  int fd = open (path, O_RDWR | O_CLOEXEC);
+  int fd;
 
+  if (hits_numbers (guest, command))
+    return answer (false, "fill %s: numbers are being written there", path);
+  fd = open (path, O_RDWR | O_CLOEXEC);
   if (fd < 0)
     return answer_errno ("fill", path);
   for (uint64_t done = 0; done < command->length;) {
@@ -402,6 +427,7 @@ numbers_start (Guest *guest, Command *command)
   }
   for (int i = 0; i < command->n_disks; i++)
     close (fds[i]);
+  guest->where = *command;
   return answer (true, "numbers from %" PRIu64, last + 1);
 }
 
@@ -482,7 +508,7 @@ obey (Guest *guest, Command *command, bool *ok)
   else if (strcmp (verb, "sh") == 0)
     *ok = shell (command);
   else if (strcmp (verb, "fill") == 0 && on_disk)
-    *ok = fill (command);
+    *ok = fill (guest, command);
   else if (strcmp (verb, "check") == 0 && on_disk)
     *ok = check (command);
   else if (strcmp (verb, "discard") == 0 && on_disk)

@@ -60,12 +60,23 @@ has_ended ()
   esac
 }
 
+# session_is_gone: nothing is on record in the state directory any more.
+session_is_gone ()
+{
+  [ -z "$(ls "$VARVE_STATE_DIR/sessions")" ]
+}
+
 # start_backup_until POINT: begins a backup in the background that stops itself at the failure point; $backup_pid. Its
 # guard, if $guard is set to '', would kill it for that after two seconds; so there is none by default.
-# Where $backup_job is set, it is that document that is run.
+# Where $backup_job is set, it is that document that is run; where $target_args is, the disks go there and not to $store.
 start_backup_until ()
 {
-  local command=(backup "${backup_args[@]}" --to "images:$store")
+  local command=(backup "${backup_args[@]}")
+  if [ -n "${target_args[*]:-}" ]; then
+    command+=("${target_args[@]}")
+  else
+    command+=(--to "images:$store")
+  fi
   if [ -n "${backup_job:-}" ]; then
     command=(run "$backup_job")
   fi
@@ -102,10 +113,9 @@ newest_backup ()
   echo "$newest"
 }
 
-# proved_backup [COMMAND...]: one backup. The guest is paused before the start; behind it the digests are taken, the
-# guest goes on, and COMMAND (writes of the guest, say) runs before the first byte is copied. Digests go to
-# $tmp/digest.BACKUP.DISK.
-proved_backup ()
+# start_proved [COMMAND...]: starts a backup. The guest is paused before the start; behind it the digests are taken, into
+# $tmp/digest.new.DISK, the guest goes on, and COMMAND (writes of the guest, say) runs before the first byte is copied.
+start_proved ()
 {
   local spec file
   pause_guest
@@ -118,6 +128,13 @@ proved_backup ()
   if [ $# -gt 0 ]; then
     "$@"
   fi
+}
+
+# proved_backup [COMMAND...]: one backup. Digests go to $tmp/digest.BACKUP.DISK.
+proved_backup ()
+{
+  local spec
+  start_proved "$@"
   finish_backup
   last_backup=$(newest_backup)
   for spec in "${disk_files[@]}"; do

@@ -195,7 +195,8 @@ guest_discard ()
   guest_io "$1" "discard $2 $3"
 }
 
-# guest_zero DISK OFFSET LENGTH
+# guest_zero DISK OFFSET LENGTH. Not of a disk on an iothread: QEMU 7.2 then aborts in qemu-io itself, which waits for the
+# zeros in the wrong thread (a guest's own are another matter).
 guest_zero ()
 {
   guest_io "$1" "write -z -u $2 $3"

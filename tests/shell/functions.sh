@@ -232,6 +232,18 @@ digest ()
   rm -f "$raw"
 }
 
+# QEMU measures how fast the machine is before it makes a LUKS image, and on a busy one gives up now and then.
+patiently ()
+{
+  local n
+  for n in 1 2 3 4 5 6 7 8; do
+    if "$@" 2> "$tmp/create.log"; then
+      return 0
+    fi
+  done
+  "$@"
+}
+
 virtual_size ()
 {
   qemu-img info -U --output=json -f "$2" "$1" | sed -n 's/^ *"virtual-size": \([0-9]*\),\{0,1\}$/\1/p' | tail -n 1
@@ -274,3 +286,4 @@ assert_contains ()
 . "$shell_dir/functions-checkpoint.sh"
 . "$shell_dir/functions-export.sh"
 . "$shell_dir/functions-revert.sh"
+. "$shell_dir/functions-targets.sh"

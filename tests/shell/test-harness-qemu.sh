@@ -41,6 +41,8 @@ qemu-img convert -U -f qcow2 -O raw "$tmp/a.qcow2" "$tmp/a.raw"
 qemu-img convert -U -f qcow2 -O raw "$tmp/b.qcow2" "$tmp/b.raw"
 qmp cont > /dev/null
 assert_numbers 20 "$tmp/a.raw" "$tmp/b.raw"
+expect_status 1 guest fill vda offset=8M length=9M
+assert_contains "$tmp/said.log" 'numbers are being written there'
 guest fill vda offset=32M length=1M seed=5
 guest check vda offset=32M length=1M seed=5
 guest discard vda offset=32M length=1M

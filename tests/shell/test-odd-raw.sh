@@ -56,6 +56,11 @@ qmp)
   proved_backup
   assert_decision vda incremental
   assert_stored_at_most vda $((2 * 65536))
+  guest_write vda 7M 64k 8
+  backup_args+=(--mode push)
+  proved_backup
+  assert_decision vda incremental
+  assert_decision vdb incremental
   kill_qemu
   start
   proved_backup
@@ -99,6 +104,12 @@ libvirt)
   assert_decision vda rescan 'no bitmap: .*; compared with backup'
   assert_decision vdb incremental
   assert_stored_at_most vda 65536
+  guest_write vdb 5M 64k 5
+  backup_args=("$domain" --mode push)
+  proved_backup guest_write vda 4M 1M 6
+  assert_decision vda full 'no bitmap: .*; a push does not compare'
+  assert_decision vdb incremental
+  backup_args=("$domain")
   stop_domain
   monitor=off
   proved_backup

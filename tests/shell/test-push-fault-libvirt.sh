@@ -36,11 +36,6 @@ assert_clean ()
   assert_equal "$(virsh checkpoint-list --name "$domain" | grep -c '^varve\.')" "$1" "checkpoints of the domain"
 }
 
-session_is_gone ()
-{
-  [ -z "$(ls "$VARVE_STATE_DIR/sessions")" ]
-}
-
 guest fill vda offset=32M length=40M seed=1 > "$tmp/fill.log"
 resize_mount "$tmp/small" 12M
 fault_backup 6 'No space left|paused by an I/O error'

@@ -29,11 +29,6 @@ assert_clean ()
   assert_equal "$(qemu_names | grep -o "varve\.[^']*" | sort -u | wc -l)" "$1" "checkpoints on the disks"
 }
 
-session_is_gone ()
-{
-  [ -z "$(ls "$VARVE_STATE_DIR/sessions")" ]
-}
-
 # What the guest writes over goes to the store, too: it is full while there are such writes.
 more_numbers 50
 guest fill vda offset=32M length=40M seed=1 > "$tmp/fill.log"
@@ -70,6 +65,12 @@ start_backup_until push-wait
 id=$(qmp query-jobs | grep -o 'varve-[0-9a-f]*-j-0')
 qmp job-cancel "{\"id\": \"$id\"}" > "$tmp/qmp.log"
 fault_finish 5 "disk 'vda'"
+assert_clean 1
+
+# What QEMU writes loses its directory.
+start_backup_until push-wait
+rm -r "$store"/vm-*/*.partial
+fault_finish 6 '\.partial'
 assert_clean 1
 
 # varve is killed, and its guard ends what it left.

@@ -140,7 +140,7 @@ refused 6 'Cannot connect|cannot be reached|No such file' --disk "vda=nbd+unix:/
 truncate -s 95M "$tmp/small.raw"
 refused 4 'has 99614720 bytes, and disk .vda. needs 100663296' --disk "vda=$tmp/small.raw" --over
 truncate -s 97M "$tmp/large.raw"
-refused 4 'Restore to a new file, or use --force' --disk "vda=$tmp/large.raw" --over
+refused 4 'Name a new file, or use --force' --disk "vda=$tmp/large.raw" --over
 serve "$tmp/small.raw" raw
 refused 4 'has 99614720 bytes, and disk .vda. needs 100663296.*large enough' --disk "vda=$uri" --force
 end_process "$served"

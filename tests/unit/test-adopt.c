@@ -88,15 +88,16 @@ static VarveStoreWrite *
 begin (Fixture *f, VarveManifest *manifest, const VarveManifest *base, char **out_path)
 {
   g_autoptr (GError) error = NULL;
-  g_autofree char *root = NULL;
+  g_auto (VarveStoreTarget) target = { NULL };
   VarveStoreWrite *write = NULL;
 
   f->store->ops->begin (f->store, "web01", UUID, manifest->id, &write, NULL, &error);
   g_assert_no_error (error);
   g_assert_true (
-      f->store->ops->add_target (write, disk_of (manifest), base, out_path, &root, NULL, &error));
+      f->store->ops->add_target (write, disk_of (manifest), base, &target, NULL, &error));
   g_assert_no_error (error);
-  g_assert_true (g_str_has_prefix (*out_path, root));
+  g_assert_true (g_str_has_prefix (target.path, target.root));
+  *out_path = g_steal_pointer (&target.path);
   return write;
 }
 

@@ -140,6 +140,59 @@ test_backup_setters (void)
   g_assert_null (def->owner);
 }
 
+static void
+test_backup_targets (void)
+{
+  g_autoptr (VarveJob) job = varve_job_new ("copies");
+  VarveBackupAction *action = varve_job_add_backup (job, "web01", "qemu:///system", NULL);
+
+  assert_refused (job, "goes nowhere");
+  varve_backup_action_set_target (action, "vda", "/mnt/vda.qcow2", "qcow2");
+  varve_backup_action_set_target (action, "vdb", "nbd://localhost/vdb", NULL);
+  varve_backup_action_set_force (action, TRUE);
+  assert_round_trip (job);
+
+  g_autofree char *text = varve_job_to_xml (job);
+  g_autoptr (VarveJob) again = varve_job_parse (text, strlen (text), "text", NULL);
+  const VarveBackupDef *def = backup_def (again, 0);
+  const VarveJobDisk *first = g_ptr_array_index (def->disks, 0);
+  const VarveJobDisk *second = g_ptr_array_index (def->disks, 1);
+  g_assert_null (def->store);
+  g_assert_true (def->force);
+  g_assert_cmpstr (first->target, ==, "/mnt/vda.qcow2");
+  g_assert_cmpstr (first->target_format, ==, "qcow2");
+  g_assert_cmpstr (second->target, ==, "nbd://localhost/vdb");
+  g_assert_cmpstr (second->target_format, ==, "raw");
+
+  varve_backup_action_set_mode (action, "push");
+  assert_round_trip (job);
+  varve_backup_action_set_compress (action, TRUE);
+  assert_refused (job, "the target of disk 'vdb' is raw");
+  varve_backup_action_set_compress (action, FALSE);
+  varve_backup_action_set_verify (action, FALSE);
+  assert_refused (job, "no sums");
+  varve_backup_action_set_verify (action, TRUE);
+  varve_backup_action_set_mode (action, NULL);
+  varve_backup_action_add_disk (action, "vdc", TRUE);
+  assert_refused (job, "each that is backed up needs one");
+  varve_backup_action_set_target (action, "vdc", "/mnt/vdc", NULL);
+  varve_backup_action_set_target (action, "vdc", "/mnt/other", NULL);
+  assert_refused (job, "'vdc'");
+}
+
+/* A store for all disks, and a target of one's own. */
+static void
+test_store_and_target (void)
+{
+  VarveBackupAction *action;
+  g_autoptr (VarveJob) job = one_backup (&action);
+
+  varve_backup_action_set_force (action, TRUE);
+  assert_refused (job, "no disk has a target");
+  varve_backup_action_set_target (action, "vda", "/mnt/vda", NULL);
+  assert_refused (job, "nothing for a store to keep");
+}
+
 /* The fields that no setter reaches. */
 static void
 test_backup_fields (void)
@@ -370,6 +423,18 @@ set_image (VarveBackupAction *action, const char *value)
 }
 
 static void
+set_target (VarveBackupAction *action, const char *value)
+{
+  varve_backup_action_set_target (action, "vda", value, NULL);
+}
+
+static void
+set_target_format (VarveBackupAction *action, const char *value)
+{
+  varve_backup_action_set_target (action, "vda", "/mnt/vda", value);
+}
+
+static void
 test_refused_values (void)
 {
   static const struct {
@@ -393,6 +458,11 @@ test_refused_values (void)
     { add_disk, "../x", "disk's name is '../x'" },
     { add_disk_both_ways, "vda", "'vda' is named twice" },
     { set_image, "/a", "libvirt tells" },
+    { set_target, "a", "target is 'a'" },
+    { set_target, "", "target is ''" },
+    { set_target, "nbd://a/b c", "URI of an NBD export" },
+    { set_target, "http://a/b", "target is 'http://a/b'" },
+    { set_target_format, "vdi", "format is 'vdi'" },
     { varve_backup_action_set_agent, "/a", "quiesce has an agent" },
     { varve_backup_action_set_agent, "a", "quiesce agent is 'a'" },
   };
@@ -537,6 +607,8 @@ main (int argc, char **argv)
   g_test_init (&argc, &argv, NULL);
   g_test_add_func ("/job-actions/backup-defaults", test_backup_defaults);
   g_test_add_func ("/job-actions/backup-setters", test_backup_setters);
+  g_test_add_func ("/job-actions/backup-targets", test_backup_targets);
+  g_test_add_func ("/job-actions/store-and-target", test_store_and_target);
   g_test_add_func ("/job-actions/backup-fields", test_backup_fields);
   g_test_add_func ("/job-actions/images-and-disks", test_images_and_disks);
   g_test_add_func ("/job-actions/exclude-image", test_exclude_image);

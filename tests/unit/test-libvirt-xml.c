@@ -104,7 +104,9 @@ test_backup_push (void)
 
   start->push = true;
   add (start, "vda", NULL, NULL)->target = g_strdup ("/store/<1>.qcow2");
-  add (start, "vdb", "varve.o-1.b.n", NULL)->target = g_strdup ("/store/b");
+  VarveStartDisk *device = add (start, "vdb", "varve.o-1.b.n", NULL);
+  device->target = g_strdup ("/dev/vg/b");
+  device->target_form = VARVE_PUSH_DEVICE;
   text = varve_libvirt_format_backup (start, domain);
   g_assert_cmpstr (text, ==,
                    "<domainbackup mode='push'>\n"
@@ -113,10 +115,10 @@ test_backup_push (void)
                    "      <driver type='qcow2'/>\n"
                    "      <target file='/store/&lt;1&gt;.qcow2'/>\n"
                    "    </disk>\n"
-                   "    <disk name='vdb' backup='yes' type='file' backupmode='incremental' "
+                   "    <disk name='vdb' backup='yes' type='block' backupmode='incremental' "
                    "incremental='varve.o-1.b.n'>\n"
-                   "      <driver type='qcow2'/>\n"
-                   "      <target file='/store/b'/>\n"
+                   "      <driver type='raw'/>\n"
+                   "      <target dev='/dev/vg/b'/>\n"
                    "    </disk>\n"
                    "    <disk name='hda' backup='no'/>\n"
                    "  </disks>\n"
@@ -203,14 +205,18 @@ test_read_push (void)
                             "    <disk name='vda' backup='yes' type='file' backupmode='full' "
                             "index='5'>\n      <driver type='qcow2'/>\n"
                             "      <target file='/store/a.partial/vda.qcow2'/>\n    </disk>\n"
-                            "    <disk name='vdb' backup='no'/>\n  </disks>\n</domainbackup>\n";
+                            "    <disk name='vdb' backup='yes' type='block' backupmode='full' "
+                            "index='6'>\n      <driver type='raw'/>\n"
+                            "      <target dev='/dev/vg/b'/>\n    </disk>\n"
+                            "    <disk name='vdc' backup='no'/>\n  </disks>\n</domainbackup>\n";
   g_autoptr (VarveLibvirtBackup) backup = varve_libvirt_backup_parse (xml, NULL);
 
   g_assert_nonnull (backup);
   g_assert_cmpstr (backup->mode, ==, "push");
   g_assert_null (backup->session);
-  g_assert_cmpuint (backup->targets->len, ==, 1);
+  g_assert_cmpuint (backup->targets->len, ==, 2);
   g_assert_cmpstr (g_ptr_array_index (backup->targets, 0), ==, "/store/a.partial/vda.qcow2");
+  g_assert_cmpstr (g_ptr_array_index (backup->targets, 1), ==, "/dev/vg/b");
 }
 
 /* Names that only look like ours must not make a job ours. */

@@ -236,6 +236,22 @@ test_killed (Server *s, gconstpointer data)
   assert_code (error, VARVE_ERROR_STORE_UNREACHABLE);
 }
 
+/* Nobody need come to kill a server that hangs. */
+static void
+test_stalled (Server *s, gconstpointer data)
+{
+  BlockNbdOptions options = options_for (s);
+  g_autoptr (GError) error = NULL;
+  uint8_t buffer[4096] = { 1 };
+
+  options.stall_timeout = 1;
+  server_start_nbdkit (s, "memory 8M");
+  g_autoptr (BlockSink) sink = open_sink (&options);
+  g_assert_cmpint (kill (s->pid, SIGSTOP), ==, 0);
+  g_assert_false (block_sink_write (sink, 0, buffer, sizeof buffer, &error));
+  assert_code (error, VARVE_ERROR_STORE_UNREACHABLE);
+}
+
 static gpointer
 write_once (gpointer data)
 {
@@ -275,6 +291,7 @@ main (int argc, char **argv)
   ADD ("/nbd-sink/errors", NULL, test_errors);
   ADD ("/nbd-sink/flush-fails", NULL, test_flush_fails);
   ADD ("/nbd-sink/killed", NULL, test_killed);
+  ADD ("/nbd-sink/stalled", NULL, test_stalled);
   ADD ("/nbd-sink/interrupt", NULL, test_interrupt);
   return g_test_run ();
 }

@@ -18,14 +18,12 @@
 #include "block/qcow2.h"
 #include "util/durable.h"
 #include "util/error.h"
-#include "util/failpoint.h"
 #include "util/pass.h"
 
 /* Of our own making, and complete: it costs no process, and the header is the one that is checked behind. */
 bool
 varve_images_add_target (VarveStoreWrite *owned, VarveManifestDisk *disk, const VarveManifest *base,
-                         char **out_path, char **out_root, GCancellable *cancellable,
-                         GError **error)
+                         VarveStoreTarget *out, GCancellable *cancellable, GError **error)
 {
   const VarveImagesWrite *write = (const VarveImagesWrite *)owned;
   g_autofree char *backing = NULL;
@@ -40,8 +38,8 @@ varve_images_add_target (VarveStoreWrite *owned, VarveManifestDisk *disk, const 
   sink = block_qcow2_sink_create (path, &options, error);
   if (sink == NULL || !block_sink_flush (sink, error))
     return varve_prefix (error, "The image for disk '%s' could not be made", disk->name);
-  *out_path = g_steal_pointer (&path);
-  *out_root = g_strdup (((VarveImagesStore *)owned->store)->root);
+  out->path = g_steal_pointer (&path);
+  out->root = g_strdup (((VarveImagesStore *)owned->store)->root);
   return true;
 }
 
@@ -138,10 +136,12 @@ varve_images_adopt_disk (VarveStoreWrite *owned, VarveManifestDisk *disk, bool r
   const VarveImagesWrite *write = (const VarveImagesWrite *)owned;
   g_autofree char *path = g_build_filename (write->partial, disk->file, NULL);
 
-  if (!varve_pass_forget (write->partial, 0700, error) || !take_over (path, disk, error) ||
+  if (!varve_classify (varve_pass_forget (write->partial, 0700, error),
+                       VARVE_ERROR_STORE_UNREACHABLE, error) ||
+      !take_over (path, disk, error) ||
       !varve_images_check_layer (path, owned->backup, disk, error) ||
       (read_back && !write_sums (write, path, disk, tick, tick_data, cancellable, error)))
     return varve_prefix (error, "The image that QEMU wrote for disk '%s' cannot be taken over",
                          disk->name);
-  return varve_failpoint ("push-adopted", error);
+  return true;
 }

@@ -315,14 +315,12 @@ read_file (VarveStoreImpl *impl, const VarveManifest *manifest, const char *name
   return true;
 }
 
-/* Follows links: the nearest part of @path that exists, as it really is. */
-static bool
-contains (VarveStoreImpl *impl, const char *path)
+/* Follows links: the nearest part of @path that exists, as it really is; NULL when there is none. (transfer full) */
+static char *
+nearest_part (const char *path)
 {
-  g_autofree char *root = realpath (((VarveImagesStore *)impl)->root, NULL);
   g_autofree char *part = g_strdup (path);
-  g_autofree char *real = realpath (part, NULL);
-  size_t length;
+  char *real = realpath (part, NULL);
 
   while (real == NULL && strlen (part) > 1) {
     char *parent = g_path_get_dirname (part);
@@ -331,6 +329,35 @@ contains (VarveStoreImpl *impl, const char *path)
     part = parent;
     real = realpath (part, NULL);
   }
+  return real;
+}
+
+char *
+varve_images_store_around (const char *path)
+{
+  char *directory = nearest_part (path);
+
+  while (directory != NULL && strlen (directory) > 1) {
+    g_autofree char *file = g_build_filename (directory, STORE_FILE, NULL);
+    char *parent;
+
+    if (g_file_test (file, G_FILE_TEST_EXISTS))
+      return directory;
+    parent = g_path_get_dirname (directory);
+    g_free (directory);
+    directory = parent;
+  }
+  g_free (directory);
+  return NULL;
+}
+
+static bool
+contains (VarveStoreImpl *impl, const char *path)
+{
+  g_autofree char *root = realpath (((VarveImagesStore *)impl)->root, NULL);
+  g_autofree char *real = nearest_part (path);
+  size_t length;
+
   if (real == NULL || root == NULL)
     return false;
   length = strlen (root);

@@ -39,6 +39,9 @@ char *varve_images_domain_directory (VarveImagesStore *store, const char *domain
 /* STORE/NAME-uuid8/BACKUP (transfer full) */
 char *varve_images_backup_directory (VarveImagesStore *store, const VarveManifest *manifest);
 
+/* The directory of the store that @path would lie in; NULL: in none. (transfer full) */
+char *varve_images_store_around (const char *path);
+
 /* flock on a domain's directory: a descriptor, or -1 with VARVE_ERROR_BUSY when another has it. */
 int varve_images_lock (const char *directory, GError **error);
 
@@ -67,7 +70,7 @@ bool varve_images_check_layer (const char *path, const char *backup, const Varve
 
 /* adopt.c */
 bool varve_images_add_target (VarveStoreWrite *write, VarveManifestDisk *disk,
-                              const VarveManifest *base, char **out_path, char **out_root,
+                              const VarveManifest *base, VarveStoreTarget *out,
                               GCancellable *cancellable, GError **error);
 bool varve_images_adopt_disk (VarveStoreWrite *write, VarveManifestDisk *disk, bool read_back,
                               BlockTickFunc tick, gpointer tick_data, GCancellable *cancellable,

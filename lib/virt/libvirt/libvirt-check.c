@@ -7,6 +7,7 @@
 
 #include "virt/libvirt/libvirt-private.h"
 
+#include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -198,6 +199,23 @@ check_format (const VarveStartDisk *disk, const VarveLibvirtDisk *known, GPtrArr
           disk->disk, known->format ? known->format : "unknown");
 }
 
+/* A job wants both ends to be of one size, and libvirt cannot tell QEMU to use a part of a device. */
+static void
+check_device (const VarveStartDisk *disk, GPtrArray *refusals)
+{
+  int fd = open (disk->target, O_RDONLY | O_CLOEXEC);
+  off_t size = fd < 0 ? -1 : lseek (fd, 0, SEEK_END);
+
+  if (fd >= 0)
+    close (fd);
+  if (size >= 0 && (uint64_t)size != disk->target_size)
+    refuse (
+        refusals,
+        "Disk '%s' has %" G_GUINT64_FORMAT " bytes and its target '%s' %" G_GINT64_FORMAT
+        ", and libvirt can only have QEMU write to a device of just that size: use one, or pull.",
+        disk->disk, disk->target_size, disk->target, (gint64)size);
+}
+
 static void
 check_disk (const VarveLibvirtDomain *self, const VarveStartDisk *disk, bool push,
             const VarveLibvirtDefinition *definition, GPtrArray *refusals)
@@ -221,6 +239,8 @@ check_disk (const VarveLibvirtDomain *self, const VarveStartDisk *disk, bool pus
             disk->disk);
   if (!push)
     check_scratch (self, disk, refusals);
+  else if (disk->target && disk->target_form == VARVE_PUSH_DEVICE)
+    check_device (disk, refusals);
 }
 
 static void

@@ -257,7 +257,7 @@ free_domains (virDomainPtr *domains)
 {
   for (virDomainPtr *domain = domains; *domain; domain++)
     virDomainFree (*domain);
-  free (domains);
+  g_free (domains);
 }
 
 static bool

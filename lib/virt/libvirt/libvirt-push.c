@@ -5,6 +5,7 @@
  * itself would be linked to the live disk).
  *
  *   images made ─▶ given to QEMU's user, who is let through the directories of the store ─▶ BackupBegin
+ *   (what was there already, a device or a raw copy that is brought up to date, libvirt gives to him, and takes back)
  *   ─▶ libvirt waits for all disks, and takes down what it has ─▶ the job is gone; how it went is told by the
  *      statistics of the last job
  *
@@ -45,10 +46,12 @@ varve_libvirt_open_targets (VarveLibvirtDomain *self, const VarveLibvirtDefiniti
   for (guint i = 0; other && i < start->disks->len; i++) {
     const VarveStartDisk *disk = g_ptr_array_index (start->disks, i);
 
+    if (disk->target_in_place)
+      continue;
     if ((start->target_root &&
          !varve_pass_allow_way (start->target_root, disk->target, uid, error)) ||
         !give (disk->target, uid, gid, error))
-      return varve_prefix (error, "The layer of disk '%s' cannot be made ready for QEMU",
+      return varve_prefix (error, "The target of disk '%s' cannot be made ready for QEMU",
                            disk->disk);
   }
   return true;

@@ -92,6 +92,19 @@ prepare (VarveLibvirtDomain *self, const VarveStart *start,
          varve_libvirt_open_directory (self, definition, start->directory, error);
 }
 
+static char *
+find_closed_target (const VarveStart *start)
+{
+  char *closed = NULL;
+
+  for (guint i = 0; !closed && i < start->disks->len; i++) {
+    const VarveStartDisk *disk = g_ptr_array_index (start->disks, i);
+
+    closed = varve_libvirt_closed_directory (disk->target);
+  }
+  return closed;
+}
+
 /* libvirt's words for a closed directory name a file; the directory is what has to be changed. */
 static char *
 find_closed_directory (const VarveStart *start)
@@ -101,8 +114,10 @@ find_closed_directory (const VarveStart *start)
   char *closed;
 
   /* Below the root of a push he was let through. */
+  if (start->push && start->target_root)
+    return varve_libvirt_closed_directory (start->target_root);
   if (start->push)
-    return start->target_root ? varve_libvirt_closed_directory (start->target_root) : NULL;
+    return find_closed_target (start);
   closed = varve_libvirt_closed_directory (parent);
   for (guint i = 0; !closed && i < start->disks->len; i++) {
     const VarveStartDisk *disk = g_ptr_array_index (start->disks, i);

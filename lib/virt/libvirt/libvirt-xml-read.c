@@ -34,8 +34,11 @@ read_backup_disk (VarveLibvirtBackup *backup, xmlNode *node)
   g_autofree char *bitmap = varve_libvirt_tree_attribute (node, "exportbitmap");
   char *name = varve_libvirt_tree_attribute (node, "name");
   char *scratch = varve_libvirt_tree_attribute (varve_libvirt_tree_child (node, "scratch"), "file");
-  char *target = varve_libvirt_tree_attribute (varve_libvirt_tree_child (node, "target"), "file");
+  xmlNode *written = varve_libvirt_tree_child (node, "target");
+  char *target = varve_libvirt_tree_attribute (written, "file");
 
+  if (!target)
+    target = varve_libvirt_tree_attribute (written, "dev");
   if (name)
     g_ptr_array_add (backup->disks, name);
   if (target)

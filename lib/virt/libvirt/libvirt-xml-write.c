@@ -30,19 +30,32 @@ static void G_GNUC_PRINTF (2, 3) append (GString *out, const char *format, ...)
 }
 
 static void
+append_image (GString *out, const VarveStart *start, const VarveStartDisk *disk)
+{
+  if (!start->push)
+    append (out, "      <driver type='qcow2'/>\n      <scratch file='%s'/>\n", disk->scratch);
+  else
+    append (out, "      <driver type='%s'/>\n      <target %s='%s'/>\n",
+            disk->target_form == VARVE_PUSH_QCOW2 ? "qcow2" : "raw",
+            disk->target_form == VARVE_PUSH_DEVICE ? "dev" : "file", disk->target);
+}
+
+static void
 append_backup_disk (GString *out, const VarveStart *start, const VarveStartDisk *disk)
 {
   g_autofree char *bitmap = varve_libvirt_export_bitmap (start->session);
 
-  append (out, "    <disk name='%s' backup='yes' type='file'", disk->disk);
+  append (out, "    <disk name='%s' backup='yes' type='%s'", disk->disk,
+          start->push && disk->target_form == VARVE_PUSH_DEVICE ? "block" : "file");
   if (disk->since)
     append (out, " backupmode='incremental' incremental='%s'", disk->since);
   else
     append (out, " backupmode='full'");
   if (!start->push)
     append (out, " exportname='%s' exportbitmap='%s'", disk->disk, bitmap);
-  append (out, ">\n      <driver type='qcow2'/>\n      <%s file='%s'/>\n    </disk>\n",
-          start->push ? "target" : "scratch", start->push ? disk->target : disk->scratch);
+  append (out, ">\n");
+  append_image (out, start, disk);
+  append (out, "    </disk>\n");
 }
 
 static void

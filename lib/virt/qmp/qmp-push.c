@@ -21,13 +21,14 @@
 
 /* To a QEMU of another user, who is let through the directories above it. */
 static bool
-hand_over (VarveQmpDomain *domain, const VarveStart *start, const char *target, GError **error)
+hand_over (VarveQmpDomain *domain, const VarveStart *start, const VarveStartDisk *disk,
+           GError **error)
 {
   const char *root = start->target_root;
 
-  return varve_qmp_can_read_ours (domain) ||
-         ((!root || varve_pass_allow_way (root, target, domain->uid, error)) &&
-          varve_qmp_hand_over (domain, target, error));
+  return varve_qmp_can_read_ours (domain) || disk->target_in_place ||
+         ((!root || varve_pass_allow_way (root, disk->target, domain->uid, error)) &&
+          varve_qmp_hand_over (domain, disk->target, error));
 }
 
 bool
@@ -37,7 +38,7 @@ varve_qmp_push_open (VarveQmpDomain *domain, const VarveStart *start, GCancellab
   for (guint i = 0; i < start->disks->len; i++) {
     const VarveStartDisk *disk = g_ptr_array_index (start->disks, i);
 
-    if (!hand_over (domain, start, disk->target, error) ||
+    if (!hand_over (domain, start, disk, error) ||
         !varve_qemu_push_open (domain->qmp, start, i, cancellable, error))
       return varve_prefix (error, "Disk '%s'", disk->disk);
   }
