@@ -29,7 +29,7 @@ with open(sys.argv[1], 'r+b') as disk:
     disk.seek(510)
     disk.write(b'\x55\xaa')
 END
-fio_job=(--name=known --size=4M --bs=4k --verify=crc32c --verify_fatal=1 --randrepeat=1 --output="$tmp/fio.log")
+fio_job=(--name=known --size=4M --bs=4k --verify=crc32c --verify_fatal=1 --randrepeat=1 --verify_state_save=0 --output="$tmp/fio.log")
 fio "${fio_job[@]}" --filename="$tmp/d.raw" --rw=write --do_verify=0 --ioengine=psync
 
 backups=()
