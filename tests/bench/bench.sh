@@ -8,9 +8,9 @@
 #
 # In memory where there is enough of it (/dev/shm, 17 GiB), so that it is the programs that are compared and not the host's
 # disk; BENCH_DIR takes another place. BENCH_KEEP=FILE keeps the raw results. BENCH_PARTS says what is measured: copies,
-# reverts (of a stopped disk; before anything starts a machine on it), backups (with incrementals and restores), latency (of the
-# guest's writes, latency.sh), pushes (push.sh).
-: "${ROUNDS:=7}" "${DISK_SIZE:=6G}" "${FILES_BYTES:=2147483648}" "${BENCH_PARTS:=copies reverts backups latency pushes}"
+# reverts (of a stopped disk; before anything starts a machine on it), serves (serve.sh), backups (with incrementals and
+# restores), latency (of the guest's writes, latency.sh), pushes (push.sh).
+: "${ROUNDS:=7}" "${DISK_SIZE:=6G}" "${FILES_BYTES:=2147483648}" "${BENCH_PARTS:=copies reverts serves backups latency pushes}"
 if [ -z "${BENCH_DIR:-}" ]; then
   BENCH_DIR=/var/tmp
   if [ "$(df --output=avail -BG /dev/shm | tr -dc '0-9')" -ge 17 ] &&
@@ -22,11 +22,12 @@ export TMPDIR=$BENCH_DIR
 . "$(dirname "$0")/../shell/functions.sh"
 . "$srcdir/tests/bench/latency.sh"
 . "$srcdir/tests/bench/push.sh"
-requires virtnbdbackup virtnbdrestore nbdcopy nbdkit qemu-nbd mke2fs
+. "$srcdir/tests/bench/serve.sh"
+requires virtnbdbackup virtnbdrestore nbdcopy nbdkit qemu-nbd mke2fs fio
 requires_libvirt
 
 copy_tool=$builddir/tests/bench/copy-tool
-all_parts=(copies reverts backups latency pushes)
+all_parts=(copies reverts serves backups latency pushes)
 results=$tmp/results.json
 store=$tmp/store
 peer=$tmp/peer

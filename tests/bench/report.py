@@ -25,6 +25,10 @@ REVERT_RATIOS = [
     ("put back", "varve revert (last)", "varve restore", "at most", 0.15),
     ("put back", "varve revert (third last)", "varve restore", "at most", 0.15),
 ]
+SERVE_RATIOS = [
+    ("served, random 4 KiB", "varve", "qemu-nbd", "at least", 0.8),
+    ("served, in sequence", "varve", "qemu-nbd", "at least", 0.8),
+]
 PUSH_RATIOS = [("full push", "varve", "virsh backup-begin", "at most", 1.2)]
 PUSH_MORE = ("incremental push", "varve", "virsh backup-begin", 0.3)
 PSS_LIMIT_MIB = 128
@@ -115,6 +119,8 @@ def main():
         results += [check_ratio(table, *row) for row in COPY_RATIOS] + [check_growth(table)]
     if "reverts" in parts:
         results += [check_ratio(table, *row) for row in REVERT_RATIOS]
+    if "serves" in parts:
+        results += [check_ratio(table, *row) for row in SERVE_RATIOS]
     if "backups" in parts:
         results += [check_ratio(table, *row) for row in BACKUP_RATIOS]
     if "pushes" in parts:
