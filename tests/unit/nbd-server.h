@@ -56,6 +56,17 @@ server_stop (Server *s, int signal)
   g_unlink (s->socket);
 }
 
+/* It hangs. A signal alone has not arrived when kill returns: the server may still answer what comes next. */
+static inline void
+server_hang (Server *s)
+{
+  int status;
+
+  g_assert_cmpint (kill (s->pid, SIGSTOP), ==, 0);
+  g_assert_cmpint (waitpid (s->pid, &status, WUNTRACED), ==, s->pid);
+  g_assert_true (WIFSTOPPED (status));
+}
+
 static inline void
 server_tear_down (Server *s, gconstpointer data)
 {

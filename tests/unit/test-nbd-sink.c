@@ -247,7 +247,7 @@ test_stalled (Server *s, gconstpointer data)
   options.stall_timeout = 1;
   server_start_nbdkit (s, "memory 8M");
   g_autoptr (BlockSink) sink = open_sink (&options);
-  g_assert_cmpint (kill (s->pid, SIGSTOP), ==, 0);
+  server_hang (s);
   g_assert_false (block_sink_write (sink, 0, buffer, sizeof buffer, &error));
   assert_code (error, VARVE_ERROR_STORE_UNREACHABLE);
 }

@@ -309,7 +309,7 @@ test_stalled (Server *s, gconstpointer data)
   server_start_nbdkit (s, "--filter=delay pattern 16M rdelay=5ms");
   g_autoptr (BlockSource) source = open_source (&options);
   start_readers (source, threads);
-  g_assert_cmpint (kill (s->pid, SIGSTOP), ==, 0);
+  server_hang (s);
   start = g_get_monotonic_time ();
   assert_all_fail (threads, VARVE_ERROR, VARVE_ERROR_SOURCE_LOST);
   g_assert_cmpint (g_get_monotonic_time () - start, <, AT_ONCE);
