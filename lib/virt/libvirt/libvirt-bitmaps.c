@@ -18,6 +18,10 @@
 
 #define OWN_PREFIX "varve."
 
+/* A checkpoint is made within milliseconds, unless QEMU is slow to answer. */
+#define LIST_PAUSE_US   (20 * 1000)
+#define LIST_TIMEOUT_US (10 * G_USEC_PER_SEC)
+
 static void
 free_checkpoints (virDomainCheckpoint **list, int count)
 {
@@ -46,14 +50,28 @@ varve_libvirt_checkpoint_describe (VarveLibvirtDomain *self, virDomainCheckpoint
   return varve_libvirt_checkpoint_parse (xml, error);
 }
 
+/* While libvirt makes a checkpoint, be it for a client that has died since, it counts it and cannot list it in order
+ * yet: "name in virGetDomainCheckpoint must not be NULL" (9.0). So it is let finish. */
+static int
+list_checkpoints (VarveLibvirtDomain *self, virDomainCheckpoint ***out)
+{
+  gint64 deadline = g_get_monotonic_time () + LIST_TIMEOUT_US;
+  int count;
+
+  while ((count = virDomainListAllCheckpoints (self->domain, out,
+                                               VIR_DOMAIN_CHECKPOINT_LIST_TOPOLOGICAL)) < 0 &&
+         varve_libvirt_error_code () == VIR_ERR_INVALID_ARG && g_get_monotonic_time () < deadline)
+    g_usleep (LIST_PAUSE_US);
+  return count;
+}
+
 GPtrArray *
 varve_libvirt_checkpoints (VarveLibvirtDomain *self, bool running, GError **error)
 {
   g_autoptr (GPtrArray) found =
       g_ptr_array_new_with_free_func ((GDestroyNotify)varve_libvirt_checkpoint_free);
   virDomainCheckpoint **list = NULL;
-  int count =
-      virDomainListAllCheckpoints (self->domain, &list, VIR_DOMAIN_CHECKPOINT_LIST_TOPOLOGICAL);
+  int count = list_checkpoints (self, &list);
   bool ok = true;
 
   if (count < 0) {
