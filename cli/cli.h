@@ -63,6 +63,28 @@ bool cli_parse_size (const char *text, guint64 *out, GError **error);
 bool cli_parse_seconds (const char *text, guint *out, GError **error);
 /* "HOST:PORT", "[ADDRESS]:PORT". */
 bool cli_parse_address (const char *text, char **out_host, guint *out_port, GError **error);
+
+/* Where the readers of what varve serves connect. */
+typedef struct {
+  char *socket;
+  char *listen;
+  char *credentials;
+  gboolean no_tls;
+} CliServer;
+
+/* clang-format off */
+#define CLI_SERVER_ENTRIES(server)                                                                 \
+  { "socket", 0, 0, G_OPTION_ARG_FILENAME, &(server)->socket,                                     \
+    "readers connect to this UNIX socket", "PATH" },                                               \
+  { "listen", 0, 0, G_OPTION_ARG_STRING, &(server)->listen, "readers connect by TCP",              \
+    "HOST:PORT" },                                                                                 \
+  { "tls-creds", 0, 0, G_OPTION_ARG_FILENAME, &(server)->credentials,                              \
+    "readers must use TLS; the server's x509 or PSK files", "DIR" },                               \
+  { "no-tls", 0, 0, G_OPTION_ARG_NONE, &(server)->no_tls,                                          \
+    "clear text by TCP, on a loopback address only", NULL }
+/* clang-format on */
+void cli_server_clear (CliServer *server);
+
 bool cli_usage (GError **error, const char *format, ...) G_GNUC_PRINTF (2, 3);
 /* STORE with its directory made absolute. (transfer full) */
 char *cli_store (const char *store);

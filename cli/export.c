@@ -17,14 +17,11 @@ typedef struct {
   CliSource source;
   char *since;
   char *max_age;
-  char *socket;
+  CliServer server;
   char *mode;
   char *group;
-  char *listen;
-  char *credentials;
   char *command;
   char *format;
-  gboolean no_tls;
   gboolean allow_trim;
 } Options;
 
@@ -34,11 +31,9 @@ options_clear (Options *options)
   cli_source_clear (&options->source);
   g_free (options->since);
   g_free (options->max_age);
-  g_free (options->socket);
   g_free (options->mode);
   g_free (options->group);
-  g_free (options->listen);
-  g_free (options->credentials);
+  cli_server_clear (&options->server);
   g_free (options->command);
   g_free (options->format);
 }
@@ -53,15 +48,9 @@ parse (Cli *cli, int *argc, char ***argv, Options *o, GError **error)
       "CHECKPOINT" },
     { "max-age", 0, 0, G_OPTION_ARG_STRING, &o->max_age, "end by itself then (default: 4h)",
       "TIME" },
-    { "socket", 0, 0, G_OPTION_ARG_FILENAME, &o->socket, "readers connect to this UNIX socket",
-      "PATH" },
     { "socket-mode", 0, 0, G_OPTION_ARG_STRING, &o->mode, "its mode (default: 0600)", "MODE" },
     { "socket-group", 0, 0, G_OPTION_ARG_STRING, &o->group, "its group", "GROUP" },
-    { "listen", 0, 0, G_OPTION_ARG_STRING, &o->listen, "readers connect by TCP", "HOST:PORT" },
-    { "tls-creds", 0, 0, G_OPTION_ARG_FILENAME, &o->credentials,
-      "readers must use TLS; the server's x509 or PSK files", "DIR" },
-    { "no-tls", 0, 0, G_OPTION_ARG_NONE, &o->no_tls,
-      "clear text by TCP, on a loopback address only", NULL },
+    CLI_SERVER_ENTRIES (&o->server),
     { "run", 0, 0, G_OPTION_ARG_STRING, &o->command,
       "run it, and end the session by its exit status", "COMMAND" },
     { "allow-trim", 0, 0, G_OPTION_ARG_NONE, &o->allow_trim, "readers may trim what they have read",
@@ -88,24 +77,24 @@ fill_server (VarveExportAction *action, const Options *o, GError **error)
 
   if (o->mode && !g_ascii_string_to_unsigned (o->mode, 8, 0, 0777, &mode, NULL))
     return cli_usage (error, "'%s' is no mode: write an octal number, such as 0660.", o->mode);
-  if ((o->mode || o->group) && !o->socket)
+  if ((o->mode || o->group) && !o->server.socket)
     return cli_usage (error, "--socket-mode and --socket-group need a --socket.");
-  if (o->socket) {
-    g_autofree char *path = g_canonicalize_filename (o->socket, NULL);
+  if (o->server.socket) {
+    g_autofree char *path = g_canonicalize_filename (o->server.socket, NULL);
 
     varve_export_action_set_socket (action, path, (guint)mode, o->group);
   }
-  if (o->listen) {
-    if (!cli_parse_address (o->listen, &host, &port, error))
+  if (o->server.listen) {
+    if (!cli_parse_address (o->server.listen, &host, &port, error))
       return false;
     varve_export_action_set_listen (action, host, port);
   }
-  if (o->credentials) {
-    g_autofree char *path = g_canonicalize_filename (o->credentials, NULL);
+  if (o->server.credentials) {
+    g_autofree char *path = g_canonicalize_filename (o->server.credentials, NULL);
 
     varve_export_action_set_credentials (action, path);
   }
-  varve_export_action_set_clear_text (action, o->no_tls);
+  varve_export_action_set_clear_text (action, o->server.no_tls);
   varve_export_action_set_allow_trim (action, o->allow_trim);
   return true;
 }

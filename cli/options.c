@@ -20,6 +20,14 @@ cli_usage (GError **error, const char *format, ...)
 }
 
 void
+cli_server_clear (CliServer *server)
+{
+  g_free (server->socket);
+  g_free (server->listen);
+  g_free (server->credentials);
+}
+
+void
 cli_disk_free (CliDisk *disk)
 {
   if (disk == NULL)

@@ -20,12 +20,9 @@
 typedef struct {
   char *from;
   char *disk;
-  char *socket;
-  char *listen;
-  char *credentials;
+  CliServer server;
   char *command;
   char *pid_file;
-  gboolean no_tls;
 } Options;
 
 static void
@@ -33,9 +30,7 @@ options_clear (Options *options)
 {
   g_free (options->from);
   g_free (options->disk);
-  g_free (options->socket);
-  g_free (options->listen);
-  g_free (options->credentials);
+  cli_server_clear (&options->server);
   g_free (options->command);
   g_free (options->pid_file);
 }
@@ -48,13 +43,7 @@ parse (Cli *cli, int *argc, char ***argv, Options *o, GError **error)
   const GOptionEntry entries[] = {
     { "from", 0, 0, G_OPTION_ARG_STRING, &o->from, "the store: images:DIR", "STORE" },
     { "disk", 0, 0, G_OPTION_ARG_STRING, &o->disk, "only this disk", "NAME" },
-    { "socket", 0, 0, G_OPTION_ARG_FILENAME, &o->socket, "readers connect to this UNIX socket",
-      "PATH" },
-    { "listen", 0, 0, G_OPTION_ARG_STRING, &o->listen, "readers connect by TCP", "HOST:PORT" },
-    { "tls-creds", 0, 0, G_OPTION_ARG_FILENAME, &o->credentials,
-      "readers must use TLS; the server's x509 or PSK files", "DIR" },
-    { "no-tls", 0, 0, G_OPTION_ARG_NONE, &o->no_tls,
-      "clear text by TCP, on a loopback address only", NULL },
+    CLI_SERVER_ENTRIES (&o->server),
     { "run", 0, 0, G_OPTION_ARG_STRING, &o->command,
       "serve while this shell command runs, which finds the URI in $uri", "COMMAND" },
     { "pid-file", 0, 0, G_OPTION_ARG_FILENAME, &o->pid_file,
@@ -71,14 +60,14 @@ check (int argc, const Options *o, GError **error)
 {
   if (argc != 2 || o->from == NULL)
     return cli_usage (error, "Name one backup, and a store by --from images:DIR.");
-  if (o->socket && o->listen)
+  if (o->server.socket && o->server.listen)
     return cli_usage (error, "--socket and --listen exclude each other.");
-  if (!o->socket && !o->listen && !o->command)
+  if (!o->server.socket && !o->server.listen && !o->command)
     return cli_usage (error, "Say where readers connect (--socket, --listen), or which command is "
                              "the reader (--run).");
-  if (!o->listen && (o->credentials || o->no_tls))
+  if (!o->server.listen && (o->server.credentials || o->server.no_tls))
     return cli_usage (error, "--tls-creds and --no-tls go with --listen.");
-  if (o->listen && !o->credentials == !o->no_tls)
+  if (o->server.listen && !o->server.credentials == !o->server.no_tls)
     return cli_usage (error, "With --listen, say either --tls-creds DIR, or --no-tls if whoever "
                              "can connect may read the disks (on a loopback address).");
   return true;
@@ -143,18 +132,18 @@ add_address (GPtrArray *arguments, const Options *o, GError **error)
   g_autofree char *port = NULL;
   guint number;
 
-  if (o->socket)
-    add_path (arguments, "--unix", o->socket);
-  if (!o->listen)
+  if (o->server.socket)
+    add_path (arguments, "--unix", o->server.socket);
+  if (!o->server.listen)
     return true;
-  if (!cli_parse_address (o->listen, &host, &number, error) ||
-      (o->no_tls && !check_clear_text (host, error)))
+  if (!cli_parse_address (o->server.listen, &host, &number, error) ||
+      (o->server.no_tls && !check_clear_text (host, error)))
     return false;
   port = g_strdup_printf ("%u", number);
   add (arguments, "--ipaddr", host);
   add (arguments, "--port", port);
-  if (o->credentials)
-    add_credentials (arguments, o->credentials);
+  if (o->server.credentials)
+    add_credentials (arguments, o->server.credentials);
   return true;
 }
 
@@ -280,7 +269,7 @@ cli_serve (Cli *cli, int argc, char **argv, GError **error)
   if (backup == NULL || !check_disk (backup, o.disk, error) || !check_plugin (error))
     return false;
   arguments = command_line (&o, name, backup, error);
-  if (arguments == NULL || (o.socket && !clear_socket (o.socket, error)))
+  if (arguments == NULL || (o.server.socket && !clear_socket (o.server.socket, error)))
     return false;
   if (!o.command)
     cli_output_line (&cli->output, "Serving backup %s of %s", varve_backup_get_id (backup),
