@@ -69,6 +69,20 @@ proved_copies ()
   finish_backup
 }
 
+# kill_push POINT: varve is killed there, while QEMU writes; the guard ends the job, and no copy has its name.
+kill_push ()
+{
+  local file=$tmp/out/killed.raw
+  target_args=(--owner copies --mode push --target "vda=$file")
+  guard='' start_backup_until "$1"
+  kill -KILL "$backup_pid"
+  wait_for 60 "the guard to end the session" session_is_gone
+  if [ -e "$file" ]; then
+    fail "a copy that is not complete has its name"
+  fi
+  rm "$file.varve-partial"
+}
+
 # assert_no_copy_left DIRECTORY: nothing of a session is left on the host, nor of a target there.
 assert_no_copy_left ()
 {

@@ -107,14 +107,7 @@ kept=$(checkpoints)
 
 # Killed anywhere: the guard ends the job, no copy has a name, and the guest goes on.
 for point in push-opened push-adopted; do
-  target_args=(--owner copies --mode push --target "vda=$tmp/out/killed.raw")
-  guard='' start_backup_until "$point"
-  kill -KILL "$backup_pid"
-  wait_for 60 "the guard to end the session" session_is_gone
-  if [ -e "$tmp/out/killed.raw" ]; then
-    fail "a copy that is not complete has its name"
-  fi
-  rm "$tmp/out/killed.raw.varve-partial"
+  kill_push "$point"
   assert_clean
   assert_equal "$(checkpoints)" "$kept" "checkpoints"
 done
