@@ -20,8 +20,7 @@ typedef enum {
 typedef struct {
   uint64_t guest;
   uint64_t length;
-  uint64_t
-      host; /* of data; of compressed data its L2 entry (qcow2-packed.h), which is its place as well */
+  uint64_t host; /* of data; of compressed data its L2 entry (qcow2-packed.h), its place as well */
   uint32_t link; /* of data */
   BlockQcow2Kind kind;
 } BlockQcow2Piece;

@@ -40,12 +40,11 @@ typedef struct {
   const char *incremental; /* "auto", "never", or a checkpoint; without a store not "auto" */
   GPtrArray *disks;        /* of VarveDisk */
   GPtrArray *bitmaps;      /* of VarveBitmap */
-  GPtrArray
-      *manifests; /* of VarveManifest: all of the store, oldest first; NULL: there is no store */
-  GPtrArray *include; /* of char*: only these; empty: all that can be */
-  GPtrArray *exclude; /* of char* */
-  unsigned max_chain; /* links */
-  bool push;          /* QEMU writes the layers */
+  GPtrArray *manifests;    /* of VarveManifest: all of the store, oldest first; NULL: no store */
+  GPtrArray *include;      /* of char*: only these; empty: all that can be */
+  GPtrArray *exclude;      /* of char* */
+  unsigned max_chain;      /* links */
+  bool push;               /* QEMU writes the layers */
   VarveBaseCheckFunc check_base;
   gpointer check_data;
 } VarvePlanInput;

@@ -16,8 +16,7 @@ typedef struct VarveStoreRead VarveStoreRead;
 /* One disk of one backup, opened for reading: all layers together, or one alone. */
 struct VarveStoreRead {
   BlockSource *source; /* owned by the reader */
-  bool
-      has_helper; /* a thread of ours and a process are behind it, which end with the thread that opened it */
+  bool has_helper;     /* a thread and a process are behind it, and end with the opening thread */
   GDestroyNotify release;
   gpointer data;
 };
@@ -25,10 +24,8 @@ struct VarveStoreRead {
 /* What QEMU writes itself. */
 typedef struct {
   char *path; /* absolute */
-  char *
-      root; /* NULL, or from there on the directories on the way to it are the store's; who is let through the last of
-                 them is shut out again by adopt_disk */
-  bool raw; /* else an empty qcow2 image */
+  char *root; /* NULL, or the first of the directories above @path that are the store's */
+  bool raw;   /* else an empty qcow2 image */
   bool device;
   bool in_place; /* it was there already, and stays who it belongs to */
 } VarveStoreTarget;

@@ -36,8 +36,7 @@ typedef struct {
   char *xml;
   char *nvram; /* path that the firmware's variables go to, or NULL */
   bool replace;
-  GPtrArray
-      *notes; /* of char *, sentences: what is not as it was, beyond what a new domain needs */
+  GPtrArray *notes; /* of char *, sentences: what is not as it was */
 } VarveDefinition;
 
 /* NULL: the host cannot have it, or not so, with what to do (VARVE_ERROR_REFUSED, VARVE_ERROR_UNSUPPORTED). */

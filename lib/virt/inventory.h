@@ -81,9 +81,8 @@ typedef enum { VARVE_PAUSE_BRIEF, VARVE_PAUSE_NEVER } VarvePause;
 typedef struct {
   unsigned write_timeout; /* seconds a guest write waits for its copy-before-write, 1..4 */
   uint64_t scratch_limit; /* bytes of scratch over all disks; 0: what the directory has */
-  uint64_t
-      watermark; /* bytes of scratch at which the session is given up for the guest's sake; 0: none */
-  VarvePause pause; /* may the guest stand still for some ms? */
+  uint64_t watermark;     /* bytes of scratch at which the session is given up; 0: none */
+  VarvePause pause;       /* may the guest stand still for some ms? */
 } VarveGuardPolicy;
 
 /* Where the hypervisor's NBD server is to listen. */
@@ -178,8 +177,7 @@ typedef struct {
   unsigned connections;
   char *copied_uri;     /* NULL, or an export that tells what has been copied to scratch */
   char *copied_context; /* of that: bit 0 is set where something was copied */
-  char *
-      proof_uri; /* NULL, or an export whose block status can be had as long as the view is whole */
+  char *proof_uri;      /* NULL, or an export that answers for as long as the view is whole */
 } VarveEndpoint;
 
 void varve_endpoint_clear (VarveEndpoint *endpoint);

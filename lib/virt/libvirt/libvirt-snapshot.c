@@ -272,9 +272,8 @@ remove_files (const VarveLibvirtDomain *self, const VarveStart *start, GError **
   return ok;
 }
 
-/* libvirt has a job, and nothing to tell of its disks yet; or the job of @start, and nothing to be done by
- * it. Of
- * other jobs this is not asked. */
+/* libvirt has a job, and nothing to tell of its disks yet; or the job of @start, and nothing to be done by it. Of other
+ * jobs this is not asked. */
 static bool
 is_starting (VarveLibvirtDomain *self, const VarveStart *start)
 {
