@@ -61,22 +61,36 @@ add_header (GPtrArray *out, const char *disk, const VarveImageInfo *info)
   }
 }
 
-/* *out_disks: those that have any; names are borrowed. */
-static bool
-read_headers (VarveImageDomain *domain, GPtrArray *bitmaps, GPtrArray *out_disks,
-              GCancellable *cancellable, GError **error)
+GPtrArray *
+varve_image_domain_stored (VarveImageDomain *domain, GCancellable *cancellable, GError **error)
 {
+  g_autoptr (GPtrArray) bitmaps =
+      g_ptr_array_new_with_free_func ((GDestroyNotify)varve_bitmap_free);
+
   for (guint i = 0; i < domain->names->len; i++) {
     const char *name = g_ptr_array_index (domain->names, i);
     g_autoptr (VarveImageInfo) info = varve_image_domain_info (domain, name, cancellable, error);
 
     if (!info)
-      return false;
-    if (info->bitmaps->len > 0)
-      g_ptr_array_add (out_disks, (char *)name);
+      return NULL;
     add_header (bitmaps, name, info);
   }
-  return true;
+  return g_steal_pointer (&bitmaps);
+}
+
+/* The disks that have any; the names are borrowed. */
+static GPtrArray *
+disks_of (GPtrArray *bitmaps)
+{
+  GPtrArray *disks = g_ptr_array_new ();
+
+  for (guint i = 0; i < bitmaps->len; i++) {
+    const VarveBitmap *bitmap = g_ptr_array_index (bitmaps, i);
+
+    if (!g_ptr_array_find_with_equal_func (disks, bitmap->disk, g_str_equal, NULL))
+      g_ptr_array_add (disks, bitmap->disk);
+  }
+  return disks;
 }
 
 /* What the headers cannot say; NULL without an error where nobody can. */
@@ -105,12 +119,11 @@ varve_image_domain_bitmaps (VarveDomain *base, GPtrArray **out_bitmaps, GCancell
                             GError **error)
 {
   VarveImageDomain *domain = (VarveImageDomain *)base;
-  g_autoptr (GPtrArray) bitmaps =
-      g_ptr_array_new_with_free_func ((GDestroyNotify)varve_bitmap_free);
-  g_autoptr (GPtrArray) disks = g_ptr_array_new ();
+  g_autoptr (GPtrArray) stored = varve_image_domain_stored (domain, cancellable, error);
+  g_autoptr (GPtrArray) disks = stored ? disks_of (stored) : NULL;
   g_autoptr (GError) local = NULL;
 
-  if (!read_headers (domain, bitmaps, disks, cancellable, error))
+  if (!stored)
     return false;
   *out_bitmaps = disks->len > 0 ? load_bitmaps (domain, disks, cancellable, &local) : NULL;
   if (local) {
@@ -118,6 +131,6 @@ varve_image_domain_bitmaps (VarveDomain *base, GPtrArray **out_bitmaps, GCancell
     return false;
   }
   if (!*out_bitmaps)
-    *out_bitmaps = g_steal_pointer (&bitmaps);
+    *out_bitmaps = g_steal_pointer (&stored);
   return true;
 }

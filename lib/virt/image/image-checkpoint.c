@@ -86,9 +86,9 @@ bool
 varve_image_check_added (VarveImageDomain *domain, const char *name, GPtrArray *disks,
                          GError **error)
 {
-  g_autoptr (GPtrArray) bitmaps = NULL;
+  g_autoptr (GPtrArray) bitmaps = varve_image_domain_stored (domain, NULL, error);
 
-  if (!varve_image_domain_bitmaps (&domain->base, &bitmaps, NULL, error))
+  if (!bitmaps)
     return false;
   for (guint i = 0; i < disks->len; i++) {
     if (!varve_qemu_check_added (bitmaps, g_ptr_array_index (disks, i), name, true, error))

@@ -32,6 +32,10 @@ VarveStorageDaemon *varve_image_domain_open_disks (VarveImageDomain *domain, GPt
 GPtrArray *varve_image_domain_loaded (VarveStorageDaemon *daemon, GPtrArray *disks,
                                       GCancellable *cancellable, GError **error);
 
+/* The bitmaps that the headers name, of VarveBitmap; how much of them is dirty is not known. */
+GPtrArray *varve_image_domain_stored (VarveImageDomain *domain, GCancellable *cancellable,
+                                      GError **error);
+
 bool varve_image_domain_bitmaps (VarveDomain *base, GPtrArray **out_bitmaps,
                                  GCancellable *cancellable, GError **error);
 bool varve_image_checkpoint_remove (VarveDomain *base, const char *name, GCancellable *cancellable,
