@@ -45,8 +45,8 @@ static GPtrArray *
 find_layers (const VarveDaemonExport *export, GCancellable *cancellable, GError **error)
 {
   if (export->without_backing)
-    return varve_image_single (export->image, export->shared, cancellable, error);
-  return varve_image_chain (export->image, export->shared, cancellable, error);
+    return varve_image_single (export->image, export->info, export->shared, cancellable, error);
+  return varve_image_chain (export->image, export->info, export->shared, cancellable, error);
 }
 
 /* Gives QEMU the key of @layer. @out_secret is the object's id, or NULL where nothing is encrypted.

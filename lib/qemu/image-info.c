@@ -23,23 +23,35 @@ bitmap_free (VarveImageBitmap *bitmap)
   g_free (bitmap);
 }
 
-void
-varve_image_info_free (VarveImageInfo *info)
+static void
+info_clear (gpointer data)
 {
-  if (!info)
-    return;
+  VarveImageInfo *info = data;
+
   g_free (info->format);
   g_free (info->backing_file);
   g_free (info->backing_format);
   g_free (info->full_backing_file);
   g_ptr_array_unref (info->bitmaps);
-  g_free (info);
+}
+
+VarveImageInfo *
+varve_image_info_ref (VarveImageInfo *info)
+{
+  return g_atomic_rc_box_acquire (info);
+}
+
+void
+varve_image_info_free (VarveImageInfo *info)
+{
+  if (info)
+    g_atomic_rc_box_release_full (info, info_clear);
 }
 
 VarveImageInfo *
 varve_image_info_new (const char *format)
 {
-  VarveImageInfo *info = g_new0 (VarveImageInfo, 1);
+  VarveImageInfo *info = g_atomic_rc_box_new0 (VarveImageInfo);
 
   info->format = g_strdup (format);
   info->bitmaps = g_ptr_array_new_with_free_func ((GDestroyNotify)bitmap_free);
@@ -149,10 +161,10 @@ has_image (GPtrArray *chain, const char *path)
   return false;
 }
 
-/* Appends @image (transfer full). */
+/* Appends @image (transfer full), of which @info is known, or NULL. */
 static bool
-append_layer (GPtrArray *chain, VarveImage *image, bool shared, GCancellable *cancellable,
-              GError **error)
+append_layer (GPtrArray *chain, VarveImage *image, VarveImageInfo *known, bool shared,
+              GCancellable *cancellable, GError **error)
 {
   g_autoptr (VarveImage) owned = image;
 
@@ -162,7 +174,8 @@ append_layer (GPtrArray *chain, VarveImage *image, bool shared, GCancellable *ca
                         "at '%s'.",
                         MAX_CHAIN, owned->path);
 
-  VarveImageInfo *info = varve_image_info (owned, shared, cancellable, error);
+  VarveImageInfo *info =
+      known ? varve_image_info_ref (known) : varve_image_info (owned, shared, cancellable, error);
   if (!info)
     return false;
 
@@ -188,17 +201,19 @@ chain_new (void)
 }
 
 GPtrArray *
-varve_image_single (const VarveImage *image, bool shared, GCancellable *cancellable, GError **error)
+varve_image_single (const VarveImage *image, VarveImageInfo *info, bool shared,
+                    GCancellable *cancellable, GError **error)
 {
   g_autoptr (GPtrArray) chain = chain_new ();
 
-  if (!append_layer (chain, with_absolute_path (image), shared, cancellable, error))
+  if (!append_layer (chain, with_absolute_path (image), info, shared, cancellable, error))
     return NULL;
   return g_steal_pointer (&chain);
 }
 
 GPtrArray *
-varve_image_chain (const VarveImage *top, bool shared, GCancellable *cancellable, GError **error)
+varve_image_chain (const VarveImage *top, VarveImageInfo *info, bool shared,
+                   GCancellable *cancellable, GError **error)
 {
   g_autoptr (GPtrArray) chain = chain_new ();
   VarveImage *next = with_absolute_path (top);
@@ -206,7 +221,7 @@ varve_image_chain (const VarveImage *top, bool shared, GCancellable *cancellable
   while (next) {
     g_autoptr (GError) inner = NULL;
 
-    if (!append_layer (chain, next, shared, cancellable, error))
+    if (!append_layer (chain, next, chain->len == 0 ? info : NULL, shared, cancellable, error))
       return NULL;
     next = image_below (chain->pdata[chain->len - 1], &inner);
     if (inner) {

@@ -18,12 +18,12 @@ typedef struct {
 } VarveImageLayer;
 
 /* @top and all that lies below it, as the headers record it, top first: a GPtrArray of
- * VarveImageLayer (transfer full). VARVE_ERROR_REFUSED where a header names a file without its
+ * VarveImageLayer (transfer full). @info is that of @top, or NULL, and it is read. VARVE_ERROR_REFUSED where a header names a file without its
  * format, which QEMU would have to guess; VARVE_ERROR_UNSUPPORTED where it names something else
  * than a local file. The key of
  * @top is that of every encrypted layer. */
-GPtrArray *varve_image_chain (const VarveImage *top, bool shared, GCancellable *cancellable,
-                              GError **error);
+GPtrArray *varve_image_chain (const VarveImage *top, VarveImageInfo *info, bool shared,
+                              GCancellable *cancellable, GError **error);
 /* @image alone, as a chain of one. */
-GPtrArray *varve_image_single (const VarveImage *image, bool shared, GCancellable *cancellable,
-                               GError **error);
+GPtrArray *varve_image_single (const VarveImage *image, VarveImageInfo *info, bool shared,
+                               GCancellable *cancellable, GError **error);

@@ -50,6 +50,8 @@ typedef struct {
 /* Reads the header, without a lock conflict (-U) when @shared. */
 VarveImageInfo *varve_image_info (const VarveImage *image, bool shared, GCancellable *cancellable,
                                   GError **error);
+/* One more owner of it, who changes nothing; each frees it. */
+VarveImageInfo *varve_image_info_ref (VarveImageInfo *info);
 void varve_image_info_free (VarveImageInfo *info);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (VarveImageInfo, varve_image_info_free)
 

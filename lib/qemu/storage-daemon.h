@@ -23,6 +23,7 @@ typedef struct VarveStorageDaemon VarveStorageDaemon;
 
 typedef struct {
   const VarveImage *image;
+  VarveImageInfo *info;       /* of it, as it is now; NULL: it is read */
   const char *export_name;    /* "vda" */
   const char *const *bitmaps; /* NULL-terminated bitmap names to export, or NULL */
   /* One more to export: a temporary one of this name, with what all of @merged (as @bitmaps) have.

@@ -292,6 +292,45 @@ test_in_use (void)
   assert_bitmaps (domain, "");
 }
 
+static uint64_t
+size_of_vda (VarveDomain *domain)
+{
+  g_autoptr (GPtrArray) disks = NULL;
+  g_autoptr (GError) error = NULL;
+
+  varve_domain_inventory (domain, &disks, NULL, &error);
+  g_assert_no_error (error);
+  return must_find (disks, "vda")->size;
+}
+
+/* A header that has been read is good until the image changes: without any qemu-img it is still known. */
+static void
+test_headers (void)
+{
+  g_autoptr (Machine) machine = machine_new ();
+  g_autofree char *path = g_strdup (g_getenv ("PATH"));
+  g_autoptr (GPtrArray) disks = NULL;
+  g_autoptr (GError) error = NULL;
+  VarveDomainState state;
+  uint64_t size;
+
+  machine_make_disks (machine);
+  g_autoptr (VarveDomain) domain = open_two (machine);
+  g_usleep (3200 * 1000); /* what has changed within two seconds is not kept */
+  size = size_of_vda (domain);
+  g_setenv ("PATH", machine->dir, TRUE);
+  g_assert_cmpuint (size_of_vda (domain), ==, size);
+  g_assert_false (varve_domain_state (domain, &state, NULL, &error));
+  g_assert_error (error, VARVE_ERROR, VARVE_ERROR_UNSUPPORTED);
+  g_setenv ("PATH", path, TRUE);
+  run_in (machine, "qemu-img resize -q -f qcow2 a.qcow2 +1M");
+  g_assert_cmpuint (size_of_vda (domain), ==, size + (1 << 20));
+  /* Read just behind a change: asked for again. */
+  g_setenv ("PATH", machine->dir, TRUE);
+  g_assert_false (varve_domain_inventory (domain, &disks, NULL, NULL));
+  g_setenv ("PATH", path, TRUE);
+}
+
 int
 main (int argc, char **argv)
 {
@@ -302,6 +341,7 @@ main (int argc, char **argv)
   g_test_add_func ("/image-domain/backups", test_backups);
   g_test_add_func ("/image-domain/formats", test_formats);
   g_test_add_func ("/image-domain/errors", test_errors);
+  g_test_add_func ("/image-domain/headers", test_headers);
   g_test_add_func ("/image-domain/kills", test_kills);
   g_test_add_func ("/image-domain/in-use", test_in_use);
   return g_test_run ();

@@ -16,10 +16,14 @@ varve_image_domain_open_disks (VarveImageDomain *domain, GPtrArray *disks, bool 
                                GCancellable *cancellable, GError **error)
 {
   g_autofree VarveDaemonExport *exports = g_new0 (VarveDaemonExport, disks->len);
+  g_autoptr (GPtrArray) infos = varve_image_domain_infos (domain, disks, cancellable, error);
 
+  if (!infos)
+    return NULL;
   for (guint i = 0; i < disks->len; i++) {
     exports[i].export_name = g_ptr_array_index (disks, i);
     exports[i].image = g_hash_table_lookup (domain->images, exports[i].export_name);
+    exports[i].info = g_ptr_array_index (infos, i);
     exports[i].without_backing = true;
     exports[i].writable = writable;
   }

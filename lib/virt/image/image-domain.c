@@ -22,18 +22,6 @@ varve_image_domain_image (VarveImageDomain *domain, const char *disk, GError **e
   return image;
 }
 
-VarveImageInfo *
-varve_image_domain_info (VarveImageDomain *domain, const char *disk, GCancellable *cancellable,
-                         GError **error)
-{
-  const VarveImage *image = varve_image_domain_image (domain, disk, error);
-  VarveImageInfo *info = image ? varve_image_info (image, false, cancellable, error) : NULL;
-
-  if (!info)
-    varve_prefix (error, "Disk '%s' of domain '%s'", disk, domain->base.name);
-  return info;
-}
-
 const VarveImageBitmap *
 varve_image_domain_bitmap (const VarveImageInfo *info, const char *name)
 {
@@ -87,6 +75,7 @@ image_inventory (VarveDomain *base, GPtrArray **out_disks, GCancellable *cancell
   return true;
 }
 
+/* Asks in any case: who has started the domain holds its images' locks, and need not have changed them. */
 static bool
 image_state (VarveDomain *base, VarveDomainState *out, GCancellable *cancellable, GError **error)
 {
@@ -94,7 +83,8 @@ image_state (VarveDomain *base, VarveDomainState *out, GCancellable *cancellable
 
   for (guint i = 0; i < domain->names->len; i++) {
     const char *name = g_ptr_array_index (domain->names, i);
-    g_autoptr (VarveImageInfo) info = varve_image_domain_info (domain, name, cancellable, error);
+    g_autoptr (VarveImageInfo) info =
+        varve_image_domain_info_now (domain, name, cancellable, error);
 
     if (!info)
       return false;
@@ -127,6 +117,7 @@ image_domain_free (VarveDomain *base)
 
   g_ptr_array_unref (domain->names);
   g_hash_table_unref (domain->images);
+  g_hash_table_unref (domain->headers);
   g_free (base->uri);
   g_free (base->name);
   g_free (base->uuid);
@@ -187,6 +178,8 @@ varve_image_domain_open (const VarveDomainAddress *address, GCancellable *cancel
   domain->base.local = true;
   domain->images =
       g_hash_table_new_full (g_str_hash, g_str_equal, g_free, (GDestroyNotify)varve_image_free);
+  domain->headers =
+      g_hash_table_new_full (g_str_hash, g_str_equal, g_free, varve_image_header_free);
   domain->names = g_ptr_array_new ();
   copy_images (domain, address->images);
   return &domain->base;

@@ -9,17 +9,26 @@
 
 typedef struct {
   VarveDomain base;
-  GHashTable *images; /* disk name → VarveImage */
-  GPtrArray *names;   /* of the disks, sorted; borrowed from @images */
+  GHashTable *images;  /* disk name → VarveImage */
+  GPtrArray *names;    /* of the disks, sorted; borrowed from @images */
+  GHashTable *headers; /* disk name → what image-header.c keeps of them */
 } VarveImageDomain;
 
 /* NULL with VARVE_ERROR_NOT_FOUND when the domain has no such disk. */
 const VarveImage *varve_image_domain_image (VarveImageDomain *domain, const char *disk,
                                             GError **error);
 
-/* The header, with the locks respected: an image that something writes to is VARVE_ERROR_BUSY. */
+/* image-header.c: the header (transfer full). What reads it respects the locks: an image that something writes to is
+ * VARVE_ERROR_BUSY; one that has not changed since it was read need not be read again. */
 VarveImageInfo *varve_image_domain_info (VarveImageDomain *domain, const char *disk,
                                          GCancellable *cancellable, GError **error);
+/* Of each of @disks (char *): a GPtrArray of VarveImageInfo (transfer full). */
+GPtrArray *varve_image_domain_infos (VarveImageDomain *domain, GPtrArray *disks,
+                                     GCancellable *cancellable, GError **error);
+/* Reads it in any case. */
+VarveImageInfo *varve_image_domain_info_now (VarveImageDomain *domain, const char *disk,
+                                             GCancellable *cancellable, GError **error);
+void varve_image_header_free (gpointer header);
 /* NULL when there is none. */
 const VarveImageBitmap *varve_image_domain_bitmap (const VarveImageInfo *info, const char *name);
 

@@ -37,6 +37,8 @@ varve_image_serve (VarveImageDomain *domain, const VarveStart *start, bool writa
   g_autofree VarveDaemonExport *exports = g_new0 (VarveDaemonExport, n);
   g_autoptr (GPtrArray) lists = g_ptr_array_new_with_free_func ((GDestroyNotify)g_ptr_array_unref);
   g_autoptr (GPtrArray) merged = g_ptr_array_new_with_free_func (g_free);
+  g_autoptr (GPtrArray) infos =
+      g_ptr_array_new_with_free_func ((GDestroyNotify)varve_image_info_free);
 
   for (guint i = 0; i < n; i++) {
     const VarveStartDisk *disk = g_ptr_array_index (start->disks, i);
@@ -45,6 +47,10 @@ varve_image_serve (VarveImageDomain *domain, const VarveStart *start, bool writa
 
     g_ptr_array_add (lists, names);
     g_ptr_array_add (merged, name);
+    exports[i].info = varve_image_domain_info (domain, disk->disk, cancellable, error);
+    if (!exports[i].info)
+      return NULL;
+    g_ptr_array_add (infos, exports[i].info);
     exports[i].image = g_hash_table_lookup (domain->images, disk->disk);
     exports[i].export_name = disk->disk;
     exports[i].writable = writable;
