@@ -1,0 +1,304 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Copyright the varve authors */
+
+/* Its process is the one that listens on the socket, whoever started it: the kernel tells which that is, and a descriptor of
+ * the process (pidfd) holds on to it, so that no other is ever ended in its place. */
+#include "config.h"
+
+#include "qemu/backup-server.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "util/error.h"
+#include "util/program.h"
+
+#define START_TIMEOUT_S 60 /* chains of many layers on storage that is slow */
+#define END_TIMEOUT_MS  5000
+#define POLL_US         (10 * 1000)
+#define MAX_COMPLAINT   2048
+
+struct VarveBackupServer {
+  char *store;
+  char *backup;
+  char *socket;
+  char *log;
+  VarveChildKind kind;
+  GSubprocess *process; /* NULL: taken over */
+  pid_t pid;
+  int pidfd; /* -1: none */
+};
+
+char *
+varve_backup_server_socket_in (const char *directory)
+{
+  return g_build_filename (directory, "backup.sock", NULL);
+}
+
+const char *
+varve_backup_server_socket (const VarveBackupServer *server)
+{
+  return server->socket;
+}
+
+char *
+varve_backup_server_words (const VarveBackupServer *server)
+{
+  g_autofree char *log = NULL;
+  const char *last;
+
+  if (!g_file_get_contents (server->log, &log, NULL, NULL))
+    return g_strdup ("");
+  g_strchomp (log);
+  last = strrchr (log, '\n');
+  return g_utf8_make_valid (last ? last + 1 : log, -1);
+}
+
+pid_t
+varve_backup_server_pid (const VarveBackupServer *server)
+{
+  return server->pid;
+}
+
+/* --- its process ------------------------------------------------------------------------------ */
+
+static void
+forget_process (VarveBackupServer *server)
+{
+  if (server->pidfd >= 0)
+    close (server->pidfd);
+  server->pidfd = -1;
+  server->pid = 0;
+  g_clear_object (&server->process);
+}
+
+/* The process that listens on the socket; 0: none does. */
+static pid_t
+listener (const char *path)
+{
+  struct sockaddr_un address = { .sun_family = AF_UNIX };
+  struct ucred peer = { 0 };
+  socklen_t length = sizeof peer;
+  int fd = socket (AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+  if (fd < 0)
+    return 0;
+  g_strlcpy (address.sun_path, path, sizeof address.sun_path);
+  if (connect (fd, (struct sockaddr *)&address, sizeof address) != 0 ||
+      getsockopt (fd, SOL_SOCKET, SO_PEERCRED, &peer, &length) != 0)
+    peer.pid = 0;
+  close (fd);
+  return peer.pid;
+}
+
+/* Takes hold of who listens. False: nobody does. */
+static bool
+find_process (VarveBackupServer *server)
+{
+  pid_t pid = listener (server->socket);
+  int pidfd = pid > 0 ? (int)syscall (SYS_pidfd_open, pid, 0) : -1;
+
+  if (pidfd < 0)
+    return false;
+  /* Still the same one: its number was not somebody else's by then. */
+  if (listener (server->socket) != pid) {
+    close (pidfd);
+    return false;
+  }
+  fcntl (pidfd, F_SETFD, FD_CLOEXEC);
+  server->pid = pid;
+  server->pidfd = pidfd;
+  return true;
+}
+
+static bool
+has_ended (const VarveBackupServer *server, int timeout_ms)
+{
+  struct pollfd poll_fd = { .fd = server->pidfd, .events = POLLIN };
+
+  return server->pidfd < 0 || poll (&poll_fd, 1, timeout_ms) > 0;
+}
+
+bool
+varve_backup_server_alive (const VarveBackupServer *server)
+{
+  return !has_ended (server, 0);
+}
+
+static void
+end_process (VarveBackupServer *server)
+{
+  static const int signals[] = { SIGTERM, SIGKILL };
+
+  for (gsize i = 0; i < G_N_ELEMENTS (signals) && !has_ended (server, 0); i++) {
+    syscall (SYS_pidfd_send_signal, server->pidfd, signals[i], NULL, 0);
+    has_ended (server, END_TIMEOUT_MS);
+  }
+  forget_process (server);
+}
+
+/* --- starting --------------------------------------------------------------------------------- */
+
+/* Each layer of each disk is an open file. */
+static void
+raise_file_limit (GSubprocess *process)
+{
+  const char *identifier = g_subprocess_get_identifier (process);
+  pid_t pid = identifier ? (pid_t)g_ascii_strtoll (identifier, NULL, 10) : 0;
+  struct rlimit limit;
+
+  if (pid <= 0 || prlimit (pid, RLIMIT_NOFILE, NULL, &limit) != 0)
+    return;
+  limit.rlim_cur = limit.rlim_max;
+  prlimit (pid, RLIMIT_NOFILE, &limit, NULL);
+}
+
+static bool
+spawn (VarveBackupServer *server, GError **error)
+{
+  g_autofree char *plugin = varve_nbdkit_plugin_path ();
+  g_autofree char *store = g_strconcat ("store=", server->store, NULL);
+  g_autofree char *backup = g_strconcat ("backup=", server->backup, NULL);
+  const char *argv[] = { "nbdkit", "--foreground", "--readonly", "--unix", server->socket,
+                         plugin,   store,          backup,       NULL };
+  g_autoptr (GSubprocessLauncher) launcher =
+      varve_child_launcher (server->kind, G_SUBPROCESS_FLAGS_STDOUT_SILENCE);
+
+  if (!g_file_test (plugin, G_FILE_TEST_EXISTS))
+    return varve_throw (error, VARVE_ERROR_UNSUPPORTED,
+                        "The plugin '%s', by which nbdkit serves backups, is not there: varve was "
+                        "built without it.",
+                        plugin);
+  unlink (server->log);
+  g_subprocess_launcher_set_stderr_file_path (launcher, server->log);
+  server->process = varve_child_spawn (launcher, argv, error);
+  if (server->process == NULL)
+    return varve_prefix (error, "nbdkit, which serves backups");
+  raise_file_limit (server->process);
+  return true;
+}
+
+static bool
+throw_no_start (const VarveBackupServer *server, const char *what, GError **error)
+{
+  g_autofree char *said = NULL;
+
+  g_file_get_contents (server->log, &said, NULL, NULL);
+  if (said)
+    g_strstrip (said);
+  return varve_throw (error, VARVE_ERROR_STORE_UNREACHABLE, "The server of backup %s %s.%s%.*s",
+                      server->backup, what, said && *said ? " It said: " : "", MAX_COMPLAINT,
+                      said ? said : "");
+}
+
+/* The directory keeps others out; QEMU may be another user than we. */
+static bool
+wait_until_ready (VarveBackupServer *server, GCancellable *cancellable, GError **error)
+{
+  gint64 deadline = g_get_monotonic_time () + START_TIMEOUT_S * (gint64)G_USEC_PER_SEC;
+
+  while (!find_process (server)) {
+    if (!g_subprocess_get_identifier (server->process))
+      return throw_no_start (server, "has ended", error);
+    if (g_get_monotonic_time () > deadline)
+      return throw_no_start (server, "does not listen", error);
+    if (g_cancellable_set_error_if_cancelled (cancellable, error))
+      return false;
+    g_usleep (POLL_US);
+  }
+  return chmod (server->socket, 0666) == 0 ||
+         varve_throw_errno (error, VARVE_ERROR_FAILED, errno,
+                            "The socket '%s' cannot be opened to QEMU", server->socket);
+}
+
+bool
+varve_backup_server_restart (VarveBackupServer *server, GCancellable *cancellable, GError **error)
+{
+  if (varve_backup_server_alive (server))
+    return true;
+  forget_process (server);
+  unlink (server->socket);
+  if (!spawn (server, error))
+    return false;
+  if (wait_until_ready (server, cancellable, error))
+    return true;
+  g_subprocess_force_exit (server->process);
+  forget_process (server);
+  return false;
+}
+
+static VarveBackupServer *
+server_new (const VarveBackupServerOptions *options)
+{
+  VarveBackupServer *server = g_new0 (VarveBackupServer, 1);
+
+  server->store = g_strdup (options->store);
+  server->backup = g_strdup (options->backup);
+  server->socket = varve_backup_server_socket_in (options->directory);
+  server->log = g_build_filename (options->directory, "backup.log", NULL);
+  server->kind = options->kind;
+  server->pidfd = -1;
+  return server;
+}
+
+VarveBackupServer *
+varve_backup_server_begin (const VarveBackupServerOptions *options, GCancellable *cancellable,
+                           GError **error)
+{
+  g_autoptr (VarveBackupServer) server = server_new (options);
+
+  if (strlen (server->socket) >= sizeof ((struct sockaddr_un *)NULL)->sun_path) {
+    varve_throw (error, VARVE_ERROR_USAGE,
+                 "The socket '%s' would have a longer path than a UNIX socket may have; choose a "
+                 "state directory with a shorter one.",
+                 server->socket);
+    return NULL;
+  }
+  if (!find_process (server) && !varve_backup_server_restart (server, cancellable, error))
+    return NULL;
+  return g_steal_pointer (&server);
+}
+
+/* --- the end ---------------------------------------------------------------------------------- */
+
+void
+varve_backup_server_leave (VarveBackupServer *server)
+{
+  if (server == NULL)
+    return;
+  forget_process (server);
+  g_free (server->store);
+  g_free (server->backup);
+  g_free (server->socket);
+  g_free (server->log);
+  g_free (server);
+}
+
+void
+varve_backup_server_end (VarveBackupServer *server)
+{
+  if (server == NULL)
+    return;
+  end_process (server);
+  unlink (server->socket);
+  unlink (server->log);
+  varve_backup_server_leave (server);
+}
+
+void
+varve_backup_server_end_left (const char *directory)
+{
+  VarveBackupServer *server = server_new (&(VarveBackupServerOptions){ .directory = directory });
+
+  find_process (server);
+  varve_backup_server_end (server);
+}
