@@ -11,10 +11,15 @@
 #include <gio/gunixinputstream.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "util/error.h"
+
+#define MAX_COMPLAINT 4096
 
 typedef struct {
   VarveChildKind kind;
@@ -74,6 +79,64 @@ varve_child_spawn (GSubprocessLauncher *launcher, const char *const *argv, GErro
     varve_throw (error, VARVE_ERROR_FAILED, "The program '%s' could not be started: %s.", argv[0],
                  inner->message);
   return NULL;
+}
+
+GSocket *
+varve_child_socket (GSubprocessLauncher *launcher, int fd, GError **error)
+{
+  int ends[2];
+
+  if (socketpair (AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0) {
+    varve_throw_errno (error, VARVE_ERROR_FAILED, errno,
+                       "A socket pair to a child could not be made");
+    return NULL;
+  }
+  g_subprocess_launcher_take_fd (launcher, ends[1], fd);
+
+  GSocket *socket = g_socket_new_from_fd (ends[0], error);
+  if (!socket)
+    close (ends[0]);
+  return socket;
+}
+
+int
+varve_child_complaints (GSubprocessLauncher *launcher, GError **error)
+{
+  int fd = memfd_create ("varve-child-stderr", MFD_CLOEXEC);
+  int for_child = fd >= 0 ? dup (fd) : -1;
+
+  if (for_child >= 0) {
+    g_subprocess_launcher_take_stderr_fd (launcher, for_child);
+    return fd;
+  }
+  varve_throw_errno (error, VARVE_ERROR_FAILED, errno,
+                     "A memory file for a child's words could not be made");
+  if (fd >= 0)
+    close (fd);
+  return -1;
+}
+
+char *
+varve_child_complaint (int fd, off_t offset)
+{
+  char text[MAX_COMPLAINT + 1] = "";
+  ssize_t length = fd >= 0 ? pread (fd, text, MAX_COMPLAINT, offset) : 0;
+
+  text[MAX (length, 0)] = '\0';
+  g_autofree char *valid = g_utf8_make_valid (text, -1);
+  return g_strdup (g_strstrip (valid));
+}
+
+bool
+varve_child_is_alive (GSubprocess *process, pid_t pid)
+{
+  siginfo_t info = { 0 };
+
+  if (!process || !g_subprocess_get_identifier (process))
+    return false;
+  if (waitid (P_PID, (id_t)pid, &info, WEXITED | WNOHANG | WNOWAIT) != 0)
+    return false;
+  return info.si_pid == 0;
 }
 
 void

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <stdbool.h>
+#include <sys/types.h>
 #include <gio/gio.h>
 
 typedef enum {
@@ -21,6 +22,20 @@ GSubprocessLauncher *varve_child_launcher (VarveChildKind kind, GSubprocessFlags
 /* Starts @argv. A program that is not installed is VARVE_ERROR_UNSUPPORTED. */
 GSubprocess *varve_child_spawn (GSubprocessLauncher *launcher, const char *const *argv,
                                 GError **error);
+
+/* Our end of a new socket pair, whose other end the child gets as @fd: nobody else can reach it, and it has no path.
+ * varve_child_spawn() is followed by g_subprocess_launcher_close(), as the child's end must be open in the child alone,
+ * or its death would not be heard of. (transfer full) */
+GSocket *varve_child_socket (GSubprocessLauncher *launcher, int fd, GError **error);
+
+/* A memory file for what the child says on stderr, which never blocks it. -1 on failure. */
+int varve_child_complaints (GSubprocessLauncher *launcher, GError **error);
+/* What is in it from @offset on, without white space around it; "" where @fd is -1. (transfer full) */
+char *varve_child_complaint (int fd, off_t offset);
+
+/* Whether @process, of which @pid was told at its start, is there: GLib hears of its end in a thread of its own, a little
+ * later than the kernel. */
+bool varve_child_is_alive (GSubprocess *process, pid_t pid);
 
 typedef struct {
   int status;      /* exit status; 128 + N after signal N */

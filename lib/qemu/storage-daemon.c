@@ -11,14 +11,10 @@
 #include "config.h"
 #include "qemu/storage-daemon.h"
 
-#include <errno.h>
 #include <signal.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "qemu/child.h"
@@ -36,7 +32,6 @@
 #define TERM_S          10
 #define KILL_S          10
 #define POLL_US         2000
-#define MAX_COMPLAINT   4096
 
 struct VarveStorageDaemon {
   GSubprocess *process;
@@ -67,19 +62,6 @@ make_socket_path (const char *directory, GError **error)
   return NULL;
 }
 
-/* What the daemon has said on stderr from @offset on, without white space around it. */
-static char *
-complaint_of (const VarveStorageDaemon *daemon, off_t offset)
-{
-  char text[MAX_COMPLAINT + 1] = "";
-  ssize_t length =
-      daemon->stderr_fd >= 0 ? pread (daemon->stderr_fd, text, MAX_COMPLAINT, offset) : 0;
-
-  text[MAX (length, 0)] = '\0';
-  g_autofree char *valid = g_utf8_make_valid (text, -1);
-  return g_strdup (g_strstrip (valid));
-}
-
 static off_t
 complaint_length (const VarveStorageDaemon *daemon)
 {
@@ -91,14 +73,7 @@ complaint_length (const VarveStorageDaemon *daemon)
 bool
 varve_storage_daemon_alive (VarveStorageDaemon *daemon)
 {
-  siginfo_t info = { 0 };
-
-  if (!daemon->process || !g_subprocess_get_identifier (daemon->process))
-    return false;
-  /* GLib hears of its end in a thread of its own, a little later than the kernel. */
-  if (waitid (P_PID, (id_t)daemon->pid, &info, WEXITED | WNOHANG | WNOWAIT) != 0)
-    return false;
-  return info.si_pid == 0;
+  return varve_child_is_alive (daemon->process, daemon->pid);
 }
 
 static bool
@@ -158,7 +133,7 @@ varve_storage_daemon_quit (VarveStorageDaemon *daemon, GError **error)
   off_t before = was_alive ? complaint_length (daemon) : 0;
   bool asked = was_alive && daemon->qmp && varve_qmp_run (daemon->qmp, "quit", NULL, NULL, NULL);
   bool by_itself = end_process (daemon, asked);
-  g_autofree char *words = complaint_of (daemon, before);
+  g_autofree char *words = varve_child_complaint (daemon->stderr_fd, before);
 
   if (!was_alive)
     return throw_ended_badly (daemon, "had ended before it was asked to", words, error);
@@ -190,25 +165,6 @@ varve_storage_daemon_free (VarveStorageDaemon *daemon)
   g_free (daemon);
 }
 
-/* Our end of a new socket pair, whose other end @launcher hands to the child. */
-static GSocket *
-make_monitor (GSubprocessLauncher *launcher, GError **error)
-{
-  int ends[2];
-
-  if (socketpair (AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0) {
-    varve_throw_errno (error, VARVE_ERROR_FAILED, errno,
-                       "A socket pair for the storage daemon's monitor could not be made");
-    return NULL;
-  }
-  g_subprocess_launcher_take_fd (launcher, ends[1], MONITOR_FD);
-
-  GSocket *socket = g_socket_new_from_fd (ends[0], error);
-  if (!socket)
-    close (ends[0]);
-  return socket;
-}
-
 static bool
 spawn (VarveStorageDaemon *daemon, GSocket **out_monitor, GError **error)
 {
@@ -219,18 +175,12 @@ spawn (VarveStorageDaemon *daemon, GSocket **out_monitor, GError **error)
   g_autoptr (GSubprocessLauncher) launcher =
       varve_child_launcher (VARVE_CHILD_DIES_WITH_US, G_SUBPROCESS_FLAGS_STDOUT_SILENCE);
 
-  daemon->stderr_fd = memfd_create ("varve-daemon-stderr", MFD_CLOEXEC);
-  int for_child = daemon->stderr_fd >= 0 ? dup (daemon->stderr_fd) : -1;
-  if (for_child < 0)
-    return varve_throw_errno (error, VARVE_ERROR_FAILED, errno,
-                              "A memory file for the storage daemon could not be made");
-  g_subprocess_launcher_take_stderr_fd (launcher, for_child);
-
-  g_autoptr (GSocket) monitor = make_monitor (launcher, error);
+  daemon->stderr_fd = varve_child_complaints (launcher, error);
+  g_autoptr (GSocket) monitor =
+      daemon->stderr_fd >= 0 ? varve_child_socket (launcher, MONITOR_FD, error) : NULL;
   if (!monitor)
     return false;
   daemon->process = varve_child_spawn (launcher, argv, error);
-  /* The child's end must be open in the child alone, or its death would not be heard of. */
   g_subprocess_launcher_close (launcher);
   if (!daemon->process)
     return false;
@@ -247,7 +197,7 @@ throw_no_start (VarveStorageDaemon *daemon, const GError *inner, GError **error)
 {
   wait_for_end (daemon, 1);
 
-  g_autofree char *words = complaint_of (daemon, 0);
+  g_autofree char *words = varve_child_complaint (daemon->stderr_fd, 0);
   return varve_throw (error, VARVE_ERROR_FAILED, "The program '" PROGRAM "' did not start: %s",
                       *words ? words : inner->message);
 }
