@@ -115,6 +115,19 @@ cli_output_line (CliOutput *output, const char *format, ...)
   fflush (stdout);
 }
 
+/* A machine has no share that it has done, only time. */
+static void
+draw_clock (CliOutput *output, const VarveEvent *event)
+{
+  if (!output->terminal)
+    return;
+  fprintf (stderr,
+           "\rwaiting for its sign: %" G_GUINT64_FORMAT " s of %" G_GUINT64_FORMAT
+           " s at most\033[K",
+           event->done, event->total);
+  output->drawn = true;
+}
+
 static void
 draw_bar (CliOutput *output, const VarveEvent *event)
 {
@@ -172,6 +185,10 @@ print_started (CliOutput *output, const VarveEvent *event)
   else if (g_strcmp0 (event->action, "revert") == 0)
     cli_output_line (output, "Putting the disks of %s back to backup %s", event->domain,
                      event->backup);
+  else if (g_strcmp0 (event->decision, "boot") == 0)
+    cli_output_line (output, "Starting backup %s of %s", event->backup, event->domain);
+  else if (g_strcmp0 (event->action, "verify") == 0)
+    cli_output_line (output, "Verifying %s", event->backup ? event->backup : event->text);
   else
     cli_output_line (output, "Restoring backup %s of %s", event->backup, event->domain);
 }
@@ -187,6 +204,10 @@ print_done (CliOutput *output, const VarveEvent *event)
     cli_output_line (output, "Nothing was written: %s", event->text);
   else if (g_strcmp0 (event->action, "revert") == 0)
     cli_output_line (output, "Put back to backup %s in %.1f s", event->backup, seconds);
+  else if (g_strcmp0 (event->decision, "boot") == 0)
+    cli_output_line (output, "Backup %s starts: %s", event->backup, event->text);
+  else if (g_strcmp0 (event->action, "verify") == 0)
+    cli_output_line (output, "Verified in %.1f s: %s", seconds, event->text);
   else
     cli_output_line (output, "Restored in %.1f s", seconds);
 }
@@ -222,7 +243,10 @@ event_text (CliOutput *output, const VarveEvent *event)
       cli_output_line (output, "  snapshot taken (%s)", event->text);
     break;
   case VARVE_EVENT_PROGRESS:
-    draw_bar (output, event);
+    if (event->disk)
+      draw_bar (output, event);
+    else
+      draw_clock (output, event);
     break;
   case VARVE_EVENT_DISK_DONE:
     print_disk_done (output, event);
@@ -239,6 +263,10 @@ event_text (CliOutput *output, const VarveEvent *event)
     break;
   case VARVE_EVENT_RUN_DONE:
     print_done (output, event);
+    break;
+  case VARVE_EVENT_PROBLEM:
+    clear_bar (output);
+    fprintf (stderr, "varve: %s\n", event->text);
     break;
   case VARVE_EVENT_EXPORT_READY:
     cli_output_line (output, "Session %s serves them; 'varve export list' shows it",

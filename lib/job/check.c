@@ -23,6 +23,7 @@
 #define CHECKPOINT_MAX_BYTES 120
 #define HOST_MAX_BYTES       255
 #define GROUP_MAX_BYTES      32
+#define SIGN_MAX_BYTES       255
 
 void
 varve_job_complain (const VarveJobChecker *checker, const char *place, const char *format, ...)
@@ -189,6 +190,14 @@ is_nbd (const char *value)
   return varve_job_is_nbd (value) && is_clean_text (value, PATH_MAX_BYTES) && !strchr (value, ' ');
 }
 
+/* It stands as an element's text. */
+static bool
+is_sign (const char *value)
+{
+  return is_clean_text (value, SIGN_MAX_BYTES) && value[0] != ' ' &&
+         value[strlen (value) - 1] != ' ';
+}
+
 static const struct {
   bool (*is) (const char *value);
   const char *rule;
@@ -218,6 +227,8 @@ static const struct {
   [VARVE_JOB_VALUE_COMMAND] = { is_command, "a command in one line, without control characters" },
   [VARVE_JOB_VALUE_NBD] = { is_nbd,
                             "the URI of an NBD export, such as nbd+unix:///NAME?socket=PATH" },
+  [VARVE_JOB_VALUE_SIGN] = { is_sign, "a text of at most 255 bytes in one line, without control "
+                                      "characters, and with no blank at its ends" },
   [VARVE_JOB_VALUE_STORE] = { is_store, "images:DIRECTORY, with an absolute path" },
 };
 

@@ -98,6 +98,19 @@ typedef struct {
   bool restart;      /* a guest that runs is halted for it, and started again */
 } VarveRevertDef;
 
+typedef struct {
+  char *name; /* of the action, or NULL */
+  char *store;
+  char *backup;  /* NULL: all that the store has */
+  bool boot;     /* it is started, and a sign of life waited for; else its sums are compared */
+  char *console; /* the sign: this text on the serial console; or NULL */
+  char *
+      mounted; /* or: a file system is mounted here, says the agent; both NULL: the agent answers */
+  unsigned timeout; /* seconds */
+  char *screenshot; /* path, or NULL: in the state directory */
+  uint64_t memory;  /* bytes; 0: as much as the domain had */
+} VarveVerifyDef;
+
 /* What a reader of a document checks, for a job that was put together by calls: those return
  * nothing, so that a run asks this first. VARVE_ERROR_USAGE names the action and the field. */
 bool varve_job_check (VarveJob *job, GError **error);
@@ -106,6 +119,7 @@ const VarveBackupDef *varve_backup_action_def (VarveBackupAction *action);
 const VarveRestoreDef *varve_restore_action_def (VarveRestoreAction *action);
 const VarveExportDef *varve_export_action_def (VarveExportAction *action);
 const VarveRevertDef *varve_revert_action_def (VarveRevertAction *action);
+const VarveVerifyDef *varve_verify_action_def (VarveVerifyAction *action);
 /* Whether @path is meant as that of a block device. */
 bool varve_job_is_device (const char *path);
 

@@ -21,6 +21,7 @@
 #define VARVE_JOB_SERVER_PORT     10809 /* NBD's */
 #define VARVE_JOB_MAX_AGE         (4 * 3600)
 #define VARVE_JOB_SOCKET_MODE     0600u
+#define VARVE_JOB_BOOT_TIMEOUT    300
 
 typedef struct {
   void (*complain) (void *data, const char *place, const char *message);
@@ -49,6 +50,7 @@ typedef enum {
   VARVE_JOB_VALUE_GROUP,
   VARVE_JOB_VALUE_COMMAND,
   VARVE_JOB_VALUE_NBD,
+  VARVE_JOB_VALUE_SIGN,
 } VarveJobValue;
 
 /* Whether it is meant as the URI of an NBD export. */
@@ -63,7 +65,7 @@ void varve_job_check_range (const VarveJobChecker *checker, const char *place, c
 void varve_job_check_word (const VarveJobChecker *checker, const char *place, const char *what,
                            const char *value, const char *words);
 
-/* --- actions, backup-def.c, restore-def.c, export-def.c, revert-def.c
+/* --- actions, backup-def.c, restore-def.c, export-def.c, revert-def.c, verify-def.c
  * ------------------------------------------------------ */
 VarveBackupDef *varve_backup_def_new (void);
 void varve_backup_def_free (VarveBackupDef *def);
@@ -106,6 +108,12 @@ VarveRevertDef *varve_revert_def_parse (VarveXml *xml, const xmlNode *node);
 void varve_revert_def_check (const VarveRevertDef *def, const VarveJobChecker *checker);
 void varve_revert_def_format (const VarveRevertDef *def, GString *out);
 
+VarveVerifyDef *varve_verify_def_new (void);
+void varve_verify_def_free (VarveVerifyDef *def);
+VarveVerifyDef *varve_verify_def_parse (VarveXml *xml, const xmlNode *node);
+void varve_verify_def_check (const VarveVerifyDef *def, const VarveJobChecker *checker);
+void varve_verify_def_format (const VarveVerifyDef *def, GString *out);
+
 /* --- objects
  * -------------------------------------------------------------------------------------- */
 /* @def: (transfer full) */
@@ -113,6 +121,7 @@ VarveBackupAction *varve_backup_action_new (VarveBackupDef *def);
 VarveRestoreAction *varve_restore_action_new (VarveRestoreDef *def);
 VarveExportAction *varve_export_action_new (VarveExportDef *def);
 VarveRevertAction *varve_revert_action_new (VarveRevertDef *def);
+VarveVerifyAction *varve_verify_action_new (VarveVerifyDef *def);
 
 /* The job of a document that was taken apart, or NULL: then @xml has problems. */
 VarveJob *varve_job_read (VarveXml *xml);
@@ -134,3 +143,4 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC (VarveBackupDef, varve_backup_def_free)
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (VarveRestoreDef, varve_restore_def_free)
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (VarveExportDef, varve_export_def_free)
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (VarveRevertDef, varve_revert_def_free)
+G_DEFINE_AUTOPTR_CLEANUP_FUNC (VarveVerifyDef, varve_verify_def_free)

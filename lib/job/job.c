@@ -122,6 +122,19 @@ varve_job_add_revert (VarveJob *job, const char *domain, const char *uri, const 
   return action;
 }
 
+VarveVerifyAction *
+varve_job_add_verify (VarveJob *job, const char *store, const char *backup)
+{
+  g_return_val_if_fail (VARVE_IS_JOB (job), NULL);
+
+  VarveVerifyDef *def = varve_verify_def_new ();
+  VarveVerifyAction *action = varve_verify_action_new (def);
+  def->store = g_strdup (store);
+  def->backup = g_strdup (backup);
+  g_ptr_array_add (job->actions, action);
+  return action;
+}
+
 /* --- the kinds of actions ------------------------------------------------------------------------
  */
 
@@ -149,14 +162,18 @@ read_revert (VarveXml *xml, const xmlNode *node)
   return G_OBJECT (varve_revert_action_new (varve_revert_def_parse (xml, node)));
 }
 
+static GObject *
+read_verify (VarveXml *xml, const xmlNode *node)
+{
+  return G_OBJECT (varve_verify_action_new (varve_verify_def_parse (xml, node)));
+}
+
 static const struct {
   const char *element;
   GObject *(*read) (VarveXml *xml, const xmlNode *node);
 } readers[] = {
-  { "backup", read_backup },
-  { "restore", read_restore },
-  { "export", read_export },
-  { "revert", read_revert },
+  { "backup", read_backup }, { "restore", read_restore }, { "export", read_export },
+  { "revert", read_revert }, { "verify", read_verify },
 };
 
 const char *
@@ -166,6 +183,8 @@ varve_action_element (GObject *action)
     return "backup";
   if (VARVE_IS_REVERT_ACTION (action))
     return "revert";
+  if (VARVE_IS_VERIFY_ACTION (action))
+    return "verify";
   return VARVE_IS_RESTORE_ACTION (action) ? "restore" : "export";
 }
 
@@ -178,6 +197,8 @@ varve_action_name (GObject *action)
     return varve_restore_action_def (VARVE_RESTORE_ACTION (action))->name;
   if (VARVE_IS_REVERT_ACTION (action))
     return varve_revert_action_def (VARVE_REVERT_ACTION (action))->source->name;
+  if (VARVE_IS_VERIFY_ACTION (action))
+    return varve_verify_action_def (VARVE_VERIFY_ACTION (action))->name;
   return varve_export_action_def (VARVE_EXPORT_ACTION (action))->source->name;
 }
 
@@ -193,6 +214,8 @@ check_action (GObject *action, const VarveJobChecker *checker)
     varve_restore_def_check (varve_restore_action_def (VARVE_RESTORE_ACTION (action)), checker);
   else if (VARVE_IS_REVERT_ACTION (action))
     varve_revert_def_check (varve_revert_action_def (VARVE_REVERT_ACTION (action)), checker);
+  else if (VARVE_IS_VERIFY_ACTION (action))
+    varve_verify_def_check (varve_verify_action_def (VARVE_VERIFY_ACTION (action)), checker);
   else
     varve_export_def_check (varve_export_action_def (VARVE_EXPORT_ACTION (action)), checker);
 }
@@ -206,8 +229,8 @@ check_job (VarveJob *self, const VarveJobChecker *checker, GObject **action)
   varve_job_check_value (checker, "", VARVE_JOB_VALUE_NAME, "The job's name", self->name);
   if (self->actions->len == 0)
     varve_job_complain (checker, "",
-                        "The job has no action: it needs a <backup>, a <restore>, a <revert> or "
-                        "an <export>.");
+                        "The job has no action: it needs a <backup>, a <restore>, a <revert>, "
+                        "an <export> or a <verify>.");
 
   for (guint i = 0; i < self->actions->len; i++) {
     *action = g_ptr_array_index (self->actions, i);
@@ -339,7 +362,7 @@ read_job (DocumentCheck *check, const xmlNode *root)
   VarveJobChecker checker = { complain_to_document, check };
   guint before = xml->problems->len;
 
-  varve_xml_shape (xml, root, "name", "backup* restore* export* revert*");
+  varve_xml_shape (xml, root, "name", "backup* restore* export* revert* verify*");
   bool sound = xml->problems->len == before;
   check->job->name = varve_xml_attribute (root, "name");
   for (const xmlNode *node = varve_xml_element (root->children); node && !varve_xml_is_full (xml);
@@ -446,6 +469,8 @@ varve_job_to_xml (VarveJob *job)
       varve_restore_def_format (varve_restore_action_def (VARVE_RESTORE_ACTION (action)), out);
     else if (VARVE_IS_REVERT_ACTION (action))
       varve_revert_def_format (varve_revert_action_def (VARVE_REVERT_ACTION (action)), out);
+    else if (VARVE_IS_VERIFY_ACTION (action))
+      varve_verify_def_format (varve_verify_action_def (VARVE_VERIFY_ACTION (action)), out);
     else
       varve_export_def_format (varve_export_action_def (VARVE_EXPORT_ACTION (action)), out);
   }

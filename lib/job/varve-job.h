@@ -6,6 +6,7 @@
 #include <gio/gio.h>
 
 #include "varve-error.h"
+#include "varve-verify-action.h"
 
 G_BEGIN_DECLS
 
@@ -146,7 +147,7 @@ VARVE_API const char *varve_job_get_name (VarveJob *job);
  * varve_job_get_actions:
  *
  * Returns: (transfer none) (element-type GObject.Object): the actions in order, each a
- * #VarveBackupAction, #VarveRestoreAction or #VarveExportAction
+ * #VarveBackupAction, #VarveRestoreAction, #VarveExportAction, #VarveRevertAction or #VarveVerifyAction
  *
  * Since: 0.1
  */
@@ -212,6 +213,20 @@ VARVE_API VarveExportAction *varve_job_add_export (VarveJob *job, const char *do
  */
 VARVE_API VarveRevertAction *varve_job_add_revert (VarveJob *job, const char *domain,
                                                    const char *uri, const char *store,
+                                                   const char *backup);
+
+/**
+ * varve_job_add_verify:
+ * @store: STORE
+ * @backup: (nullable): a backup id, DOMAIN\@latest or DOMAIN\@TIME; %NULL: all of the store
+ *
+ * Appends an action, which compares what the store holds with its sums. It changes nothing.
+ *
+ * Returns: (transfer none): the action, to be filled in further
+ *
+ * Since: 0.1
+ */
+VARVE_API VarveVerifyAction *varve_job_add_verify (VarveJob *job, const char *store,
                                                    const char *backup);
 
 /* --- backup ------------------------------------------------------------------------------------

@@ -17,3 +17,13 @@
  */
 bool varve_agent_run (const char *path, const char *command, unsigned timeout_s,
                       GCancellable *cancellable, GError **error);
+
+/* An agent behind a port that stays connected, of a guest that may yet have to start it. */
+typedef struct VarveAgentCall VarveAgentCall;
+
+/* @socket: (transfer full), to the port; @name stands for it in messages. */
+VarveAgentCall *varve_agent_call_new (GSocket *socket, const char *name);
+/* Asks now and then, without waiting; true once the agent has answered: at all (guest-ping), or, with a @mountpoint, that a
+ * file system is mounted there (guest-get-fsinfo). It is the same in all calls. */
+bool varve_agent_call_answered (VarveAgentCall *call, const char *mountpoint);
+void varve_agent_call_free (VarveAgentCall *call);

@@ -35,6 +35,8 @@ bool varve_run_revert (const VarveRunContext *context, const VarveRevertDef *def
                        GCancellable *cancellable, GError **error);
 bool varve_run_export (const VarveRunContext *context, const VarveExportDef *def,
                        GCancellable *cancellable, GError **error);
+bool varve_run_verify (const VarveRunContext *context, const VarveVerifyDef *def,
+                       GCancellable *cancellable, GError **error);
 /* The monitor of a bare QEMU serves one client: whoever has it makes the domain busy, and is waited
  * for as the domain's lock is. A guard that is at work on the domain gets it to himself first. Where it is busy with a
  * session of ours, the error says whose. */

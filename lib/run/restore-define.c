@@ -29,20 +29,8 @@ check_backup (const VarveManifest *manifest, const char *name, GError **error)
                       manifest->why_not_xml ? manifest->why_not_xml : "");
 }
 
-static void
-add_disk (const VarveRestoreDisk *target, GArray *disks)
-{
-  VarveNewDisk disk = { .disk = target->name,
-                        .path = target->path,
-                        .format = target->format,
-                        .device = varve_job_is_device (target->path) };
-
-  g_array_append_val (disks, disk);
-}
-
-/* (transfer full), or NULL */
-static char *
-read_definition (VarveStoreImpl *store, const VarveManifest *manifest, GError **error)
+char *
+varve_run_read_definition (VarveStoreImpl *store, const VarveManifest *manifest, GError **error)
 {
   g_autoptr (GBytes) bytes = NULL;
   gsize length;
@@ -52,6 +40,25 @@ read_definition (VarveStoreImpl *store, const VarveManifest *manifest, GError **
     return NULL;
   data = g_bytes_get_data (bytes, &length);
   return g_strndup (data, length);
+}
+
+GBytes *
+varve_run_read_variables (VarveStoreImpl *store, const VarveManifest *manifest, GError **error)
+{
+  GBytes *bytes = NULL;
+
+  return store->ops->read_file (store, manifest, "nvram", NVRAM_MAX, &bytes, error) ? bytes : NULL;
+}
+
+static void
+add_disk (const VarveRestoreDisk *target, GArray *disks)
+{
+  VarveNewDisk disk = { .disk = target->name,
+                        .path = target->path,
+                        .format = target->format,
+                        .device = varve_job_is_device (target->path) };
+
+  g_array_append_val (disks, disk);
 }
 
 bool
@@ -71,10 +78,10 @@ varve_restore_define_prepare (const VarveRestoreDef *def, VarveStoreImpl *store,
     return false;
   for (guint i = 0; i < targets->len; i++)
     add_disk (g_ptr_array_index (targets, i), disks);
-  xml = read_definition (store, manifest, error);
-  if (xml == NULL ||
-      (manifest->has_nvram &&
-       !store->ops->read_file (store, manifest, "nvram", NVRAM_MAX, &out->nvram, error)))
+  xml = varve_run_read_definition (store, manifest, error);
+  if (xml && manifest->has_nvram)
+    out->nvram = varve_run_read_variables (store, manifest, error);
+  if (xml == NULL || (manifest->has_nvram && out->nvram == NULL))
     return false;
   wanted.xml = xml;
   out->definition = varve_define_prepare (&wanted, cancellable, error);

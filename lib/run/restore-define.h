@@ -14,6 +14,12 @@ typedef struct {
   GBytes *nvram; /* of the backup, or NULL */
 } VarveRestoreDefine;
 
+/* What a backup keeps of its domain; that it does, the manifest says. (transfer full) */
+char *varve_run_read_definition (VarveStoreImpl *store, const VarveManifest *manifest,
+                                 GError **error);
+GBytes *varve_run_read_variables (VarveStoreImpl *store, const VarveManifest *manifest,
+                                  GError **error);
+
 /* Everything that can be known before a disk is written; @targets: of VarveRestoreDisk. */
 bool varve_restore_define_prepare (const VarveRestoreDef *def, VarveStoreImpl *store,
                                    const VarveManifest *manifest, GPtrArray *targets,

@@ -118,6 +118,9 @@ execute_action (const VarveRunContext *context, GObject *action, GCancellable *c
   if (VARVE_IS_REVERT_ACTION (action))
     return varve_run_revert (context, varve_revert_action_def (VARVE_REVERT_ACTION (action)),
                              cancellable, error);
+  if (VARVE_IS_VERIFY_ACTION (action))
+    return varve_run_verify (context, varve_verify_action_def (VARVE_VERIFY_ACTION (action)),
+                             cancellable, error);
   return varve_run_restore (context, varve_restore_action_def (VARVE_RESTORE_ACTION (action)),
                             cancellable, error);
 }

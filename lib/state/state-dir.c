@@ -30,7 +30,7 @@ static const struct {
   int mode;
 } kinds[] = {
   { "locks", 0700 },   { "sessions", 0700 }, { "scratch", 0711 },
-  { "sockets", 0711 }, { "exports", 0700 },
+  { "sockets", 0711 }, { "exports", 0700 },  { "screenshots", 0700 },
 };
 
 static bool

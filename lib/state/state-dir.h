@@ -2,7 +2,7 @@
 /* Copyright the varve authors */
 
 /* The host's state directory (by default VARVE_STATE_DIR of the build, or the environment's
- * VARVE_STATE_DIR): locks/, sessions/, scratch/, sockets/, exports/. */
+ * VARVE_STATE_DIR): locks/, sessions/, scratch/, sockets/, exports/, screenshots/. */
 #pragma once
 
 #include <stdbool.h>

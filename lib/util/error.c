@@ -31,7 +31,8 @@ G_DEFINE_ENUM_TYPE (VarveError, varve_error, G_DEFINE_ENUM_VALUE (VARVE_ERROR_FA
                     G_DEFINE_ENUM_VALUE (VARVE_ERROR_STORE_DAMAGED, "store-damaged"),
                     G_DEFINE_ENUM_VALUE (VARVE_ERROR_EXISTS, "exists"),
                     G_DEFINE_ENUM_VALUE (VARVE_ERROR_BUSY, "busy"),
-                    G_DEFINE_ENUM_VALUE (VARVE_ERROR_CHECKPOINT, "checkpoint"))
+                    G_DEFINE_ENUM_VALUE (VARVE_ERROR_CHECKPOINT, "checkpoint"),
+                    G_DEFINE_ENUM_VALUE (VARVE_ERROR_NOT_PROVED, "not-proved"))
 
 static int
 exit_status_of_code (VarveError code)
@@ -56,6 +57,8 @@ exit_status_of_code (VarveError code)
     return 7;
   case VARVE_ERROR_BUSY:
     return 8;
+  case VARVE_ERROR_NOT_PROVED:
+    return 9;
   case VARVE_ERROR_FAILED:
   case VARVE_ERROR_NOT_FOUND:
   case VARVE_ERROR_UNSUPPORTED:

@@ -36,7 +36,8 @@ G_DEFINE_ENUM_TYPE (VarveEventType, varve_event_type,
                     G_DEFINE_ENUM_VALUE (VARVE_EVENT_WARNING, "warning"),
                     G_DEFINE_ENUM_VALUE (VARVE_EVENT_RECOVERED, "recovered"),
                     G_DEFINE_ENUM_VALUE (VARVE_EVENT_RUN_DONE, "run-done"),
-                    G_DEFINE_ENUM_VALUE (VARVE_EVENT_EXPORT_READY, "export-ready"))
+                    G_DEFINE_ENUM_VALUE (VARVE_EVENT_EXPORT_READY, "export-ready"),
+                    G_DEFINE_ENUM_VALUE (VARVE_EVENT_PROBLEM, "problem"))
 
 const char *
 varve_event_type_get_name (VarveEventType type)

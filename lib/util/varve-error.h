@@ -39,6 +39,7 @@ G_BEGIN_DECLS
  * @VARVE_ERROR_EXISTS: the target exists already
  * @VARVE_ERROR_BUSY: somebody else is at work on it: try again later
  * @VARVE_ERROR_CHECKPOINT: a checkpoint is missing, inconsistent, or not to be trusted
+ * @VARVE_ERROR_NOT_PROVED: a backup was started, and the sign that was waited for did not come
  *
  * One code for each decision that a caller can take; the text says the rest.
  *
@@ -64,6 +65,7 @@ typedef enum {
   VARVE_ERROR_EXISTS,
   VARVE_ERROR_BUSY,
   VARVE_ERROR_CHECKPOINT,
+  VARVE_ERROR_NOT_PROVED,
 } VarveError;
 
 VARVE_API GType varve_error_get_type (void);
@@ -86,7 +88,8 @@ VARVE_API GQuark varve_error_quark (void);
  * The exit status of the varve command for an error.
  *
  * 0 done, 1 failed, 2 usage or invalid document, 3 partly done, 4 refused for safety, 5 source
- * unreachable or gone, 6 store unreachable or full, 7 store damaged, 8 busy, 130 cancelled.
+ * unreachable or gone, 6 store unreachable or full, 7 store damaged, 8 busy, 9 backup not proved,
+ * 130 cancelled.
  *
  * Returns: the exit status
  *

@@ -15,14 +15,15 @@ G_BEGIN_DECLS
  * @VARVE_EVENT_DISK_PLANNED: @disk will be backed up as @decision, because of @text; or put back,
  * with @stored bytes of @total to be written at most
  * @VARVE_EVENT_SNAPSHOT_STARTED: the instant; @pause_us is how long the guest stood still for it
- * @VARVE_EVENT_PROGRESS: @done of @total bytes of @disk
+ * @VARVE_EVENT_PROGRESS: @done of @total bytes of @disk; without a @disk, seconds of a machine's time to give a sign
  * @VARVE_EVENT_DISK_DONE: @disk has been copied: @done bytes read, @stored bytes written
  * @VARVE_EVENT_NOTE: how this strategy's promises are weaker than the best, or what else is to be known of the action, in @text
  * @VARVE_EVENT_WARNING: something weaker than asked for, in @text
  * @VARVE_EVENT_RECOVERED: something that an earlier run left behind was ended, in @text
  * @VARVE_EVENT_EXPORT_READY: the disks of export session @session are served
  * @VARVE_EVENT_RUN_DONE: the action has ended well; @backup is its id where it made one; with a @text, it
- * wrote nothing, for that reason
+ * wrote nothing, for that reason; of a verify, @text says what was proved
+ * @VARVE_EVENT_PROBLEM: what is wrong with a backup, in @text
  *
  * What a #VarveEvent tells.
  *
@@ -40,6 +41,7 @@ typedef enum {
   VARVE_EVENT_RECOVERED,
   VARVE_EVENT_RUN_DONE,
   VARVE_EVENT_EXPORT_READY,
+  VARVE_EVENT_PROBLEM,
 } VarveEventType;
 
 VARVE_API GType varve_event_type_get_type (void);
@@ -63,7 +65,8 @@ VARVE_API const char *varve_event_type_get_name (VarveEventType type);
  * @domain: (nullable): the domain's name
  * @disk: (nullable): the disk's name
  * @backup: (nullable): a backup's id
- * @decision: (nullable): "full", "incremental", "rescan", "skip"; of a revert "difference", "compare"
+ * @decision: (nullable): "full", "incremental", "rescan", "skip"; of a revert "difference", "compare";
+ * of a verify "sums", "boot"
  * @text: (nullable): a sentence, or a part of one
  * @session: (nullable): the id of an export session
  * @done: bytes done

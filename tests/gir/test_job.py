@@ -68,9 +68,20 @@ class Job(machine.Case):
         revert.set_keep(False)
         revert.set_dry_run(True)
         revert.set_restart(True)
+        verify = job.add_verify('images:/srv/backup', None)
+        verify.set_name('sums')
+        boot = job.add_verify('images:/srv/backup', 'web01@latest')
+        boot.set_boot(90)
+        boot.set_console('web01 login:')
+        boot.set_screenshot('/srv/web01.png')
+        boot.set_memory(512 * machine.MIB)
+        mounted = job.add_verify('images:/srv/backup', 'web02@latest')
+        mounted.set_boot(0)
+        mounted.set_mounted('/srv')
         self.assertEqual(job.get_name(), 'nightly')
         self.assertEqual([type(action) for action in job.get_actions()],
-                         [Varve.BackupAction] * 4 + [Varve.RestoreAction] * 2 + [Varve.RevertAction])
+                         [Varve.BackupAction] * 4 + [Varve.RestoreAction] * 2 + [Varve.RevertAction] +
+                         [Varve.VerifyAction] * 3)
 
         text = job.to_xml()
         for part in ("name='web'", "owner='night'", '<incremental>never</incremental>', machine.UUID,
@@ -81,7 +92,9 @@ class Job(machine.Case):
                      "over='yes'", "nbd='nbd+unix:///disk?socket=/run/disk.nbd'",
                      "<revert dry-run='yes' keep='no' restart='yes' name='undo' owner='night'>", "<wait>30</wait>",
                      "file='/srv/a.qcow2'", "<disks force='yes'>", "<target nbd='nbd://copies.example/vdb'/>",
-                     "<target file='/mnt/usb/vda.qcow2' format='qcow2'/>"):
+                     "<target file='/mnt/usb/vda.qcow2' format='qcow2'/>", "<verify name='sums'>",
+                     "<boot timeout='90'>", '<console>web01 login:</console>', "<screenshot file='/srv/web01.png'/>",
+                     "<memory unit='MiB'>512</memory>", '<mounted>/srv</mounted>'):
             self.assertIn(part, text)
         self.assertEqual(Varve.Job.parse(text.encode(), 'calls').to_xml(), text)
 
@@ -129,7 +142,7 @@ class Job(machine.Case):
 
     def test_made_without_constructor(self):
         for kind in (Varve.Job, Varve.Run, Varve.Store, Varve.Backup, Varve.BackupAction, Varve.RestoreAction,
-                     Varve.RevertAction):
+                     Varve.RevertAction, Varve.VerifyAction):
             kind()
         with self.assertRaises(GLib.Error) as raised:
             Varve.Run().execute(None)

@@ -287,3 +287,4 @@ assert_contains ()
 . "$shell_dir/functions-export.sh"
 . "$shell_dir/functions-revert.sh"
 . "$shell_dir/functions-targets.sh"
+. "$shell_dir/functions-boot.sh"

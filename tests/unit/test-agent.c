@@ -177,6 +177,81 @@ test_nobody (void)
   g_assert_error (error, VARVE_ERROR, VARVE_ERROR_UNSUPPORTED);
 }
 
+/* --- a call that is held ---------------------------------------------------------------------- */
+
+static VarveAgentCall *
+make_call (int *out_port)
+{
+  g_autoptr (GError) error = NULL;
+  GSocket *socket;
+  int ends[2];
+
+  g_assert_cmpint (socketpair (AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), ==, 0);
+  socket = g_socket_new_from_fd (ends[0], &error);
+  g_assert_no_error (error);
+  *out_port = ends[1];
+  return varve_agent_call_new (socket, "agent");
+}
+
+/* The guest starts its agent after a while, which reads what has been waiting. */
+static void
+test_call (void)
+{
+  int port;
+  VarveAgentCall *call = make_call (&port);
+  g_autofree char *command = NULL;
+
+  g_assert_false (varve_agent_call_answered (call, NULL));
+  g_assert_false (varve_agent_call_answered (call, NULL));
+  /* To somebody before us. */
+  say (port, "{\"return\": {}}\n{\"error\": {\"desc\": \"parse error\"}}\n");
+  g_assert_false (varve_agent_call_answered (call, NULL));
+  synchronize (port);
+  g_assert_false (varve_agent_call_answered (call, NULL));
+  command = hear (port);
+  g_assert_nonnull (strstr (command, "guest-ping"));
+  say (port, "{\"retu");
+  g_assert_false (varve_agent_call_answered (call, NULL));
+  say (port, "rn\": {}}\n");
+  g_assert_true (varve_agent_call_answered (call, NULL));
+  g_assert_true (varve_agent_call_answered (call, NULL));
+  varve_agent_call_free (call);
+  close (port);
+}
+
+/* It answers before all file systems are mounted. */
+static void
+test_call_mounted (void)
+{
+  int port;
+  VarveAgentCall *call = make_call (&port);
+  g_autofree char *command = NULL;
+
+  g_assert_false (varve_agent_call_answered (call, "/srv"));
+  synchronize (port);
+  command = hear (port);
+  g_assert_nonnull (strstr (command, "guest-get-fsinfo"));
+  say (port, "{\"return\": [{\"mountpoint\": \"/\"}, {\"mountpoint\": \"/srv/a\"}, 7]}\n");
+  g_assert_false (varve_agent_call_answered (call, "/srv"));
+  say (port, "{\"return\": {}}\n{\"return\": [{\"mountpoint\": \"/srv\", \"name\": \"vdb\"}]}\n");
+  g_assert_true (varve_agent_call_answered (call, "/srv"));
+  varve_agent_call_free (call);
+  close (port);
+}
+
+static void
+test_call_hung_up (void)
+{
+  int port;
+  VarveAgentCall *call = make_call (&port);
+
+  g_assert_false (varve_agent_call_answered (call, NULL));
+  close (port);
+  g_assert_false (varve_agent_call_answered (call, NULL));
+  g_assert_false (varve_agent_call_answered (call, NULL));
+  varve_agent_call_free (call);
+}
+
 int
 main (int argc, char **argv)
 {
@@ -187,5 +262,8 @@ main (int argc, char **argv)
   g_test_add_func ("/agent/silent", test_silent);
   g_test_add_func ("/agent/hangs", test_hangs);
   g_test_add_func ("/agent/nobody", test_nobody);
+  g_test_add_func ("/agent/call", test_call);
+  g_test_add_func ("/agent/call-mounted", test_call_mounted);
+  g_test_add_func ("/agent/call-hung-up", test_call_hung_up);
   return g_test_run ();
 }

@@ -104,6 +104,7 @@ test_exit_status (void)
     { VARVE_ERROR_EXISTS, 1 },
     { VARVE_ERROR_BUSY, 8 },
     { VARVE_ERROR_CHECKPOINT, 1 },
+    { VARVE_ERROR_NOT_PROVED, 9 },
   };
 
   g_autoptr (GEnumClass) codes = g_type_class_ref (VARVE_TYPE_ERROR);

@@ -64,8 +64,8 @@ static void
 test_names (void)
 {
   static const char *const names[] = {
-    "run-started", "disk-planned", "snapshot-started", "progress", "disk-done",
-    "note",        "warning",      "recovered",        "run-done", "export-ready",
+    "run-started", "disk-planned", "snapshot-started", "progress",     "disk-done", "note",
+    "warning",     "recovered",    "run-done",         "export-ready", "problem",
   };
 
   for (size_t i = 0; i < G_N_ELEMENTS (names); i++)

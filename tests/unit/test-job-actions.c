@@ -364,6 +364,61 @@ test_restore (void)
 }
 
 static void
+test_verify (void)
+{
+  g_autoptr (VarveJob) job = varve_job_new ("proof");
+  VarveVerifyAction *action = varve_job_add_verify (job, "images:/srv/backup", NULL);
+  const VarveVerifyDef *def = varve_verify_action_def (action);
+
+  g_assert_false (def->boot);
+  assert_round_trip (job);
+  varve_verify_action_set_memory (action, 64 << 20);
+  assert_refused (job, "without that only sums");
+  varve_verify_action_set_boot (action, 0);
+  assert_refused (job, "one backup that is started");
+
+  g_clear_object (&job);
+  job = varve_job_new ("proof");
+  action = varve_job_add_verify (job, "images:/srv/backup", "web01@latest");
+  varve_verify_action_set_name (action, "boot");
+  varve_verify_action_set_boot (action, 90);
+  varve_verify_action_set_console (action, "web01 login:");
+  varve_verify_action_set_screenshot (action, "/srv/screens/web01.png");
+  varve_verify_action_set_memory (action, 512 << 20);
+  assert_round_trip (job);
+
+  g_autofree char *text = varve_job_to_xml (job);
+  g_autoptr (VarveJob) again = varve_job_parse (text, strlen (text), "text", NULL);
+  def = varve_verify_action_def (g_ptr_array_index (varve_job_get_actions (again), 0));
+  g_assert_cmpstr (def->name, ==, "boot");
+  g_assert_cmpstr (def->store, ==, "images:/srv/backup");
+  g_assert_cmpstr (def->backup, ==, "web01@latest");
+  g_assert_true (def->boot);
+  g_assert_cmpstr (def->console, ==, "web01 login:");
+  g_assert_cmpuint (def->timeout, ==, 90);
+  g_assert_cmpstr (def->screenshot, ==, "/srv/screens/web01.png");
+  g_assert_cmpuint (def->memory, ==, 512 << 20);
+
+  varve_verify_action_set_memory (action, 1 << 20);
+  assert_refused (job, "at least 16 MiB");
+  varve_verify_action_set_memory (action, 0);
+  varve_verify_action_set_mounted (action, "/srv");
+  assert_refused (job, "One sign");
+  varve_verify_action_set_console (action, NULL);
+  assert_round_trip (job);
+  varve_verify_action_set_mounted (action, NULL);
+  varve_verify_action_set_console (action, "two\nlines");
+  assert_refused (job, "in one line");
+  varve_verify_action_set_console (action, NULL);
+  varve_verify_action_set_boot (action, 86401);
+  assert_refused (job, "1 to 86400");
+  varve_verify_action_set_boot (action, 0);
+  g_assert_cmpuint (varve_verify_action_def (action)->timeout, ==, 300);
+  varve_verify_action_set_screenshot (action, "relative.png");
+  assert_refused (job, "The screenshot");
+}
+
+static void
 test_refused_jobs (void)
 {
   g_autoptr (VarveJob) empty = varve_job_new ("empty");
@@ -614,6 +669,7 @@ main (int argc, char **argv)
   g_test_add_func ("/job-actions/exclude-image", test_exclude_image);
   g_test_add_func ("/job-actions/restore", test_restore);
   g_test_add_func ("/job-actions/revert", test_revert);
+  g_test_add_func ("/job-actions/verify", test_verify);
   g_test_add_func ("/job-actions/refused-jobs", test_refused_jobs);
   g_test_add_func ("/job-actions/refused-values", test_refused_values);
   g_test_add_func ("/job-actions/refused-addresses", test_refused_addresses);

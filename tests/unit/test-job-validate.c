@@ -229,6 +229,8 @@ static const char *const beyond_schema[] = {
   "restore-same-path",
   "server-bare-qemu",
   "uuid-libvirt",
+  "verify-memory",
+  "verify-no-backup",
   "doctype",
   "utf-16",
   NULL,
