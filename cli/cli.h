@@ -91,6 +91,21 @@ char *cli_store (const char *store);
 
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (CliDisk, cli_disk_free)
 
+/* --- nbdkit, which serves a backup (nbdkit.c) ------------------------------------------------- */
+
+/* The backup that is to be served, with a disk @disk unless that is NULL. What else it takes is there, too. */
+VarveBackup *cli_nbdkit_find (const char *store, const char *name, const char *disk,
+                              GCancellable *cancellable, GError **error);
+/* Its command line: begun, with whatever options are added, and ended by what is served. @store is absolute. */
+GPtrArray *cli_nbdkit_begin (void);
+void cli_nbdkit_add (GPtrArray *arguments, const char *name, const char *value);
+void cli_nbdkit_add_path (GPtrArray *arguments, const char *name, const char *path);
+void cli_nbdkit_end (GPtrArray *arguments, const char *store, VarveBackup *backup,
+                     const char *disk);
+/* Before it is started: each layer of each disk is an open file. */
+void cli_nbdkit_raise_file_limit (void);
+bool cli_nbdkit_not_started (const char *why, GError **error);
+
 /* --- verbs ------------------------------------------------------------------------------------ */
 
 typedef struct {

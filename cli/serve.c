@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Copyright the varve authors */
 
-/* nbdkit is what serves, with the plugin of varve: this finds the backup, so that what is wrong is told as everywhere
- * else, makes way for the socket, and becomes nbdkit. */
+/* nbdkit is what serves, with the plugin of varve: this makes way for the socket, and becomes nbdkit. */
 #include "config.h"
 
 #include "cli.h"
@@ -11,7 +10,6 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include <gio/gunixsocketaddress.h>
@@ -73,28 +71,6 @@ check (int argc, const Options *o, GError **error)
   return true;
 }
 
-static void
-add (GPtrArray *arguments, const char *name, const char *value)
-{
-  g_ptr_array_add (arguments, g_strdup (name));
-  if (value != NULL)
-    g_ptr_array_add (arguments, g_strdup (value));
-}
-
-static void
-add_path (GPtrArray *arguments, const char *name, const char *path)
-{
-  g_autofree char *absolute = g_canonicalize_filename (path, NULL);
-
-  add (arguments, name, absolute);
-}
-
-static void
-add_parameter (GPtrArray *arguments, const char *name, const char *value)
-{
-  g_ptr_array_add (arguments, g_strconcat (name, "=", value, NULL));
-}
-
 /* What is in @directory says of which kind they are, as for export sessions. */
 static void
 add_credentials (GPtrArray *arguments, const char *directory)
@@ -102,13 +78,13 @@ add_credentials (GPtrArray *arguments, const char *directory)
   g_autofree char *path = g_canonicalize_filename (directory, NULL);
   g_autofree char *keys = g_build_filename (path, "keys.psk", NULL);
 
-  add (arguments, "--tls", "require");
+  cli_nbdkit_add (arguments, "--tls", "require");
   if (g_file_test (keys, G_FILE_TEST_EXISTS)) {
-    add (arguments, "--tls-psk", keys);
+    cli_nbdkit_add (arguments, "--tls-psk", keys);
     return;
   }
-  add (arguments, "--tls-certificates", path);
-  add (arguments, "--tls-verify-peer", NULL);
+  cli_nbdkit_add (arguments, "--tls-certificates", path);
+  cli_nbdkit_add (arguments, "--tls-verify-peer", NULL);
 }
 
 /* As for export sessions: what is not encrypted does not leave the host. */
@@ -133,15 +109,15 @@ add_address (GPtrArray *arguments, const Options *o, GError **error)
   guint number;
 
   if (o->server.socket)
-    add_path (arguments, "--unix", o->server.socket);
+    cli_nbdkit_add_path (arguments, "--unix", o->server.socket);
   if (!o->server.listen)
     return true;
   if (!cli_parse_address (o->server.listen, &host, &number, error) ||
       (o->server.no_tls && !check_clear_text (host, error)))
     return false;
   port = g_strdup_printf ("%u", number);
-  add (arguments, "--ipaddr", host);
-  add (arguments, "--port", port);
+  cli_nbdkit_add (arguments, "--ipaddr", host);
+  cli_nbdkit_add (arguments, "--port", port);
   if (o->server.credentials)
     add_credentials (arguments, o->server.credentials);
   return true;
@@ -150,51 +126,16 @@ add_address (GPtrArray *arguments, const Options *o, GError **error)
 static GPtrArray *
 command_line (const Options *o, const char *store, VarveBackup *backup, GError **error)
 {
-  g_autoptr (GPtrArray) arguments = g_ptr_array_new_with_free_func (g_free);
-  g_autofree char *plugin = varve_nbdkit_plugin ();
+  g_autoptr (GPtrArray) arguments = cli_nbdkit_begin ();
 
-  add (arguments, "nbdkit", "--foreground");
-  add (arguments, "--readonly", NULL);
   if (!add_address (arguments, o, error))
     return NULL;
   if (o->command)
-    add (arguments, "--run", o->command);
+    cli_nbdkit_add (arguments, "--run", o->command);
   if (o->pid_file)
-    add_path (arguments, "--pidfile", o->pid_file);
-  add (arguments, plugin, NULL);
-  add_parameter (arguments, "store", store);
-  add_parameter (arguments, "backup", varve_backup_get_id (backup));
-  if (o->disk)
-    add_parameter (arguments, "disk", o->disk);
-  g_ptr_array_add (arguments, NULL);
+    cli_nbdkit_add_path (arguments, "--pidfile", o->pid_file);
+  cli_nbdkit_end (arguments, store, backup, o->disk);
   return g_steal_pointer (&arguments);
-}
-
-static bool
-check_disk (VarveBackup *backup, const char *name, GError **error)
-{
-  GPtrArray *disks = varve_backup_get_disks (backup);
-
-  for (guint i = 0; i < disks->len; i++)
-    if (name == NULL || strcmp (((VarveBackupDisk *)g_ptr_array_index (disks, i))->name, name) == 0)
-      return true;
-  g_set_error (error, VARVE_ERROR, VARVE_ERROR_NOT_FOUND, "Backup %s has no disk '%s'.",
-               varve_backup_get_id (backup), name ? name : "");
-  return false;
-}
-
-static bool
-check_plugin (GError **error)
-{
-  g_autofree char *plugin = varve_nbdkit_plugin ();
-
-  if (g_file_test (plugin, G_FILE_TEST_EXISTS))
-    return true;
-  g_set_error (error, VARVE_ERROR, VARVE_ERROR_UNSUPPORTED,
-               "The plugin '%s', by which nbdkit serves backups, is not there: varve was built "
-               "without it.",
-               plugin);
-  return false;
 }
 
 /* nbdkit leaves its socket behind. One at which nobody listens any more makes way, as it does for an export session. */
@@ -221,34 +162,16 @@ clear_socket (const char *path, GError **error)
   return false;
 }
 
-/* Each layer of each disk is an open file. */
-static void
-raise_file_limit (void)
-{
-  struct rlimit limit;
-
-  if (getrlimit (RLIMIT_NOFILE, &limit) != 0)
-    return;
-  limit.rlim_cur = limit.rlim_max;
-  setrlimit (RLIMIT_NOFILE, &limit);
-}
-
 /* Does not come back where all is well. */
 static bool
 become (Cli *cli, GPtrArray *arguments, GError **error)
 {
-  int failed;
-
   if (g_cancellable_set_error_if_cancelled (cli->cancellable, error))
     return false;
   signal (SIGPIPE, SIG_DFL);
-  raise_file_limit ();
+  cli_nbdkit_raise_file_limit ();
   execvp ("nbdkit", (char **)arguments->pdata);
-  failed = errno;
-  g_set_error (error, VARVE_ERROR, VARVE_ERROR_UNSUPPORTED,
-               "nbdkit, which serves backups, cannot be started (install the package nbdkit): %s.",
-               g_strerror (failed));
-  return false;
+  return cli_nbdkit_not_started (g_strerror (errno), error);
 }
 
 bool
@@ -256,17 +179,14 @@ cli_serve (Cli *cli, int argc, char **argv, GError **error)
 {
   g_auto (Options) o = { NULL };
   g_autofree char *name = NULL;
-  g_autoptr (VarveStore) store = NULL;
   g_autoptr (VarveBackup) backup = NULL;
   g_autoptr (GPtrArray) arguments = NULL;
 
   if (!parse (cli, &argc, &argv, &o, error) || !check (argc, &o, error))
     return false;
   name = cli_store (o.from);
-  store = varve_store_open (name, error);
-  if (store != NULL)
-    backup = varve_store_find (store, argv[1], cli->cancellable, error);
-  if (backup == NULL || !check_disk (backup, o.disk, error) || !check_plugin (error))
+  backup = cli_nbdkit_find (name, argv[1], o.disk, cli->cancellable, error);
+  if (backup == NULL)
     return false;
   arguments = command_line (&o, name, backup, error);
   if (arguments == NULL || (o.server.socket && !clear_socket (o.server.socket, error)))
