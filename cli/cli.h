@@ -178,10 +178,15 @@ void cli_source_clear (CliSource *source);
 
 typedef bool (*CliVerb) (Cli *cli, int argc, char **argv, GError **error);
 
+/* What a program does before all else, and then; the exit status (verb.c). */
+void cli_begin (void);
+int cli_run_verb (CliVerb verb, int argc, char **argv);
+
 bool cli_backup (Cli *cli, int argc, char **argv, GError **error);
 bool cli_checkpoint (Cli *cli, int argc, char **argv, GError **error);
 bool cli_delete (Cli *cli, int argc, char **argv, GError **error);
 bool cli_export (Cli *cli, int argc, char **argv, GError **error);
+bool cli_files (Cli *cli, int argc, char **argv, GError **error);
 bool cli_list (Cli *cli, int argc, char **argv, GError **error);
 bool cli_recover (Cli *cli, int argc, char **argv, GError **error);
 bool cli_restore (Cli *cli, int argc, char **argv, GError **error);

@@ -4,14 +4,9 @@
 #include "config.h"
 
 #include "cli.h"
-#include "libexec/quiet.h"
-#include "libexec/signals.h"
 
-#include <locale.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 typedef struct {
   const char *name;
@@ -29,6 +24,7 @@ static const Verb verbs[] = {
   { "delete", cli_delete, "delete a backup" },
   { "restore", cli_restore, "restore disks of a backup" },
   { "serve", cli_serve, "serve a backup, read-only, over NBD" },
+  { "files", cli_files, "list and get files out of a backup" },
   { "revert", cli_revert, "put the disks of a domain back, in place" },
   { "checkpoint", cli_checkpoint, "list, check and change checkpoints" },
   { "export", cli_export, "serve disks to readers that are not varve" },
@@ -58,33 +54,12 @@ find_verb (const char *name)
   return NULL;
 }
 
-static int
-run_verb (const Verb *verb, int argc, char **argv)
-{
-  g_autoptr (GCancellable) cancellable = g_cancellable_new ();
-  g_autoptr (GError) error = NULL;
-  Cli cli = { .cancellable = cancellable };
-  int status = 0;
-
-  cli.output.terminal = isatty (STDERR_FILENO);
-  if (!varve_signals_catch (cancellable, &error) || !verb->run (&cli, argc, argv, &error)) {
-    status = varve_signals_last () ? 128 + varve_signals_last () : varve_error_exit_status (error);
-    cli_output_error (&cli.output, error, status);
-  }
-  g_free (cli.output.disk);
-  g_free (cli.output.backup);
-  g_free (cli.output.why_nothing);
-  return status;
-}
-
 int
 main (int argc, char **argv)
 {
   const Verb *verb;
 
-  setlocale (LC_ALL, "");
-  g_log_writer_default_set_use_stderr (TRUE);
-  varve_quiet_libvirt ();
+  cli_begin ();
   if (argc < 2) {
     print_help (stderr);
     return 2;
@@ -103,5 +78,5 @@ main (int argc, char **argv)
     fprintf (stderr, "varve: There is no verb '%s'. 'varve --help' lists them.\n", argv[1]);
     return 2;
   }
-  return run_verb (verb, argc - 1, argv + 1);
+  return cli_run_verb (verb->run, argc - 1, argv + 1);
 }
