@@ -156,6 +156,13 @@ check_start (VarveBackupRun *run, GCancellable *cancellable, GError **error)
 }
 
 static bool
+add_file (VarveBackupRun *run, const char *name, GBytes *data, GError **error)
+{
+  varve_manifest_sum_file (run->manifest, name, data);
+  return run->look.store->ops->add_file (run->write, name, data, error);
+}
+
+static bool
 add_domain_xml (VarveBackupRun *run, GCancellable *cancellable, GError **error)
 {
   g_autofree char *xml = NULL;
@@ -170,10 +177,10 @@ add_domain_xml (VarveBackupRun *run, GCancellable *cancellable, GError **error)
   if (xml != NULL) {
     g_autoptr (GBytes) bytes = g_bytes_new (xml, strlen (xml));
 
-    if (!run->look.store->ops->add_file (run->write, "domain.xml", bytes, error))
+    if (!add_file (run, "domain.xml", bytes, error))
       return false;
   }
-  return nvram == NULL || run->look.store->ops->add_file (run->write, "nvram", nvram, error);
+  return nvram == NULL || add_file (run, "nvram", nvram, error);
 }
 
 /* Of all that the store has; NULL when it is empty. */

@@ -7,10 +7,6 @@
 
 #include "util/error.h"
 
-/* libvirt's own limits are below these. */
-#define XML_MAX   (16 * 1024 * 1024)
-#define NVRAM_MAX (64 * 1024 * 1024)
-
 void
 varve_restore_define_clear (VarveRestoreDefine *define)
 {
@@ -36,7 +32,7 @@ varve_run_read_definition (VarveStoreImpl *store, const VarveManifest *manifest,
   gsize length;
   const char *data;
 
-  if (!store->ops->read_file (store, manifest, "domain.xml", XML_MAX, &bytes, error))
+  if (!store->ops->read_file (store, manifest, "domain.xml", &bytes, error))
     return NULL;
   data = g_bytes_get_data (bytes, &length);
   return g_strndup (data, length);
@@ -47,7 +43,7 @@ varve_run_read_variables (VarveStoreImpl *store, const VarveManifest *manifest, 
 {
   GBytes *bytes = NULL;
 
-  return store->ops->read_file (store, manifest, "nvram", NVRAM_MAX, &bytes, error) ? bytes : NULL;
+  return store->ops->read_file (store, manifest, "nvram", &bytes, error) ? bytes : NULL;
 }
 
 static void

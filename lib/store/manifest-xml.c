@@ -55,6 +55,27 @@ append_disk (GString *out, const VarveManifestDisk *disk)
   g_string_append (out, "/>\n    </disk>\n");
 }
 
+static void
+append_machine (GString *out, const VarveManifest *manifest)
+{
+  g_string_append (out, "  <machine");
+  varve_xml_append_attribute (out, "xml", manifest->has_domain_xml ? "yes" : "no");
+  varve_xml_append_attribute (out, "nvram", manifest->has_nvram ? "yes" : "no");
+  varve_xml_append_attribute (out, "why-not", manifest->why_not_xml);
+  g_string_append (out, manifest->files->len ? ">\n" : "/>\n");
+  for (guint i = 0; i < manifest->files->len; i++) {
+    const VarveManifestFile *file = g_ptr_array_index (manifest->files, i);
+
+    g_string_append (out, "    <file");
+    varve_xml_append_attribute (out, "name", file->name);
+    varve_xml_append_number (out, "bytes", file->size);
+    varve_xml_append_attribute (out, "xxh3", file->hash);
+    g_string_append (out, "/>\n");
+  }
+  if (manifest->files->len)
+    g_string_append (out, "  </machine>\n");
+}
+
 char *
 varve_manifest_format (const VarveManifest *manifest)
 {
@@ -78,11 +99,8 @@ varve_manifest_format (const VarveManifest *manifest)
   varve_xml_append_attribute (out, "consistency", manifest->consistency);
   varve_xml_append_attribute (out, "strategy", manifest->strategy);
   varve_xml_append_number (out, "pause-us", manifest->pause_us);
-  g_string_append (out, "/>\n  <machine");
-  varve_xml_append_attribute (out, "xml", manifest->has_domain_xml ? "yes" : "no");
-  varve_xml_append_attribute (out, "nvram", manifest->has_nvram ? "yes" : "no");
-  varve_xml_append_attribute (out, "why-not", manifest->why_not_xml);
   g_string_append (out, "/>\n");
+  append_machine (out, manifest);
   for (guint i = 0; i < manifest->notes->len; i++)
     append_element (out, "note", g_ptr_array_index (manifest->notes, i));
   g_string_append (out, "  <disks>\n");
@@ -193,6 +211,32 @@ parse_disk (VarveXml *xml, const xmlNode *node, VarveManifest *manifest)
 }
 
 static void
+parse_file (VarveXml *xml, const xmlNode *node, VarveManifest *manifest)
+{
+  g_autofree char *name = file_name (xml, node, "name");
+  VarveManifestFile *file;
+
+  varve_xml_shape (xml, node, "name bytes xxh3", "");
+  if (name == NULL)
+    return;
+  file = varve_manifest_add_file (manifest, name);
+  file->size = number (xml, node, "bytes");
+  file->hash = required (xml, node, "xxh3");
+}
+
+static void
+parse_machine (VarveXml *xml, const xmlNode *machine, VarveManifest *manifest)
+{
+  varve_xml_shape (xml, machine, "xml nvram why-not?", "file*");
+  manifest->has_domain_xml = varve_xml_yes_no (xml, machine, "xml", false);
+  manifest->has_nvram = varve_xml_yes_no (xml, machine, "nvram", false);
+  manifest->why_not_xml = varve_xml_attribute (machine, "why-not");
+  for (const xmlNode *file = varve_xml_child (machine, "file"); file;
+       file = varve_xml_next (file, "file"))
+    parse_file (xml, file, manifest);
+}
+
+static void
 parse_domain (VarveXml *xml, const xmlNode *root, VarveManifest *manifest)
 {
   const xmlNode *domain = varve_xml_child (root, "domain");
@@ -212,10 +256,7 @@ parse_domain (VarveXml *xml, const xmlNode *root, VarveManifest *manifest)
       varve_xml_choice (xml, instant, "consistency", "crash file-systems off", "crash");
   manifest->strategy = varve_xml_attribute (instant, "strategy");
   manifest->pause_us = number (xml, instant, "pause-us");
-  varve_xml_shape (xml, machine, "xml nvram why-not?", "");
-  manifest->has_domain_xml = varve_xml_yes_no (xml, machine, "xml", false);
-  manifest->has_nvram = varve_xml_yes_no (xml, machine, "nvram", false);
-  manifest->why_not_xml = varve_xml_attribute (machine, "why-not");
+  parse_machine (xml, machine, manifest);
 }
 
 static void

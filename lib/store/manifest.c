@@ -6,6 +6,9 @@
 #include "store/manifest.h"
 
 #include "util/clock.h"
+#include "util/error.h"
+#include "util/hex.h"
+#include "util/xxh3.h"
 
 /* Counted by hand, as the public VarveBackup shares it. */
 typedef struct {
@@ -29,6 +32,16 @@ disk_free (gpointer data)
   g_free (disk);
 }
 
+static void
+file_free (gpointer data)
+{
+  VarveManifestFile *file = data;
+
+  g_free (file->name);
+  g_free (file->hash);
+  g_free (file);
+}
+
 VarveManifest *
 varve_manifest_new (const char *id)
 {
@@ -37,6 +50,7 @@ varve_manifest_new (const char *id)
   g_atomic_ref_count_init (&counted->refs);
   counted->manifest.id = g_strdup (id);
   counted->manifest.notes = g_ptr_array_new_with_free_func (g_free);
+  counted->manifest.files = g_ptr_array_new_with_free_func (file_free);
   counted->manifest.disks = g_ptr_array_new_with_free_func (disk_free);
   return &counted->manifest;
 }
@@ -63,6 +77,7 @@ varve_manifest_unref (VarveManifest *manifest)
   g_free (manifest->consistency);
   g_free (manifest->why_not_xml);
   g_ptr_array_unref (manifest->notes);
+  g_ptr_array_unref (manifest->files);
   g_ptr_array_unref (manifest->disks);
   g_free (manifest);
 }
@@ -87,4 +102,53 @@ varve_manifest_find_disk (const VarveManifest *manifest, const char *name)
       return disk;
   }
   return NULL;
+}
+
+static char *
+hash_of (GBytes *data)
+{
+  XXH128_canonical_t hash;
+  size_t length;
+  const void *bytes = g_bytes_get_data (data, &length);
+
+  XXH128_canonicalFromHash (&hash, XXH3_128bits (bytes, length));
+  return varve_hex (hash.digest, sizeof hash.digest);
+}
+
+VarveManifestFile *
+varve_manifest_add_file (VarveManifest *manifest, const char *name)
+{
+  VarveManifestFile *file = g_new0 (VarveManifestFile, 1);
+
+  file->name = g_strdup (name);
+  g_ptr_array_add (manifest->files, file);
+  return file;
+}
+
+void
+varve_manifest_sum_file (VarveManifest *manifest, const char *name, GBytes *data)
+{
+  VarveManifestFile *file = varve_manifest_add_file (manifest, name);
+
+  file->size = g_bytes_get_size (data);
+  file->hash = hash_of (data);
+}
+
+bool
+varve_manifest_check_file (const VarveManifest *manifest, const char *name, GBytes *data,
+                           GError **error)
+{
+  g_autofree char *hash = hash_of (data);
+
+  for (guint i = 0; i < manifest->files->len; i++) {
+    const VarveManifestFile *file = g_ptr_array_index (manifest->files, i);
+
+    if (g_str_equal (file->name, name) &&
+        (file->size != g_bytes_get_size (data) || !g_str_equal (file->hash, hash)))
+      return varve_throw (error, VARVE_ERROR_STORE_DAMAGED,
+                          "The file '%s' is not as it was written: it has %zu bytes and the sum "
+                          "%s, and should have %" G_GUINT64_FORMAT " and %s.",
+                          name, g_bytes_get_size (data), hash, file->size, file->hash);
+  }
+  return true;
 }

@@ -24,6 +24,13 @@ typedef struct {
   uint64_t read, stored, zeroed;
 } VarveManifestDisk;
 
+/* Beside the disks: what makes the machine. */
+typedef struct {
+  char *name; /* "domain.xml", "nvram" */
+  uint64_t size;
+  char *hash; /* 32 hex: XXH3-128 */
+} VarveManifestFile;
+
 typedef struct {
   char *id;
   char *domain;
@@ -37,6 +44,7 @@ typedef struct {
   uint64_t pause_us;
   bool has_domain_xml, has_nvram;
   char *why_not_xml; /* or NULL */
+  GPtrArray *files;  /* of VarveManifestFile */
   GPtrArray *notes;  /* of char*: promises that were weaker, and why */
   GPtrArray *disks;  /* of VarveManifestDisk */
 } VarveManifest;
@@ -46,6 +54,13 @@ VarveManifest *varve_manifest_ref (VarveManifest *manifest);
 void varve_manifest_unref (VarveManifest *manifest);
 VarveManifestDisk *varve_manifest_add_disk (VarveManifest *manifest, const char *name);
 VarveManifestDisk *varve_manifest_find_disk (const VarveManifest *manifest, const char *name);
+
+VarveManifestFile *varve_manifest_add_file (VarveManifest *manifest, const char *name);
+/* With the size and the sum of @data. */
+void varve_manifest_sum_file (VarveManifest *manifest, const char *name, GBytes *data);
+/* What a store gives as file @name against that; one that no sum is known of passes. VARVE_ERROR_STORE_DAMAGED. */
+bool varve_manifest_check_file (const VarveManifest *manifest, const char *name, GBytes *data,
+                                GError **error);
 
 /* XML, format of docs/man/varve-images.pod. Parsing is as strict as for documents from outside. */
 char *varve_manifest_format (const VarveManifest *manifest);

@@ -9,6 +9,9 @@
 #include "store/manifest.h"
 #include "store/varve-store.h"
 
+/* What is kept beside the disks is the firmware's variables at most: AAVMF's, the largest in use, have 64 MiB. */
+#define VARVE_STORE_FILE_MAX (64 * 1024 * 1024)
+
 typedef struct VarveStoreImpl VarveStoreImpl;
 typedef struct VarveStoreWrite VarveStoreWrite;
 typedef struct VarveStoreRead VarveStoreRead;
@@ -81,6 +84,7 @@ typedef struct {
    */
   bool (*flatten_disk) (VarveStoreWrite *, VarveManifestDisk *disk, BlockTickFunc tick,
                         gpointer tick_data, GCancellable *, GError **);
+  /* Of at most VARVE_STORE_FILE_MAX bytes. */
   bool (*add_file) (VarveStoreWrite *, const char *name, GBytes *data, GError **);
   /* Manifest, directory, rename, parent; in this order, each durable. */
   bool (*commit) (VarveStoreWrite *, const VarveManifest *, GCancellable *, GError **);
@@ -92,10 +96,10 @@ typedef struct {
   bool (*verify) (VarveStoreImpl *, const VarveManifest *, const char *disk, BlockTickFunc tick,
                   gpointer tick_data, GPtrArray *problems, GCancellable *, GError **);
   bool (*delete) (VarveStoreImpl *, const VarveManifest *, GCancellable *, GError **);
-  /* What add_file put there, of at most @max bytes. One that is not there is VARVE_ERROR_STORE_DAMAGED: who asks has seen
-   * in the manifest that it is. */
-  bool (*read_file) (VarveStoreImpl *, const VarveManifest *, const char *name, size_t max,
-                     GBytes **out, GError **);
+  /* What add_file put there. One that is not there, or is not of the sum that the manifest has, is
+   * VARVE_ERROR_STORE_DAMAGED: who asks has seen in the manifest that it is. */
+  bool (*read_file) (VarveStoreImpl *, const VarveManifest *, const char *name, GBytes **out,
+                     GError **);
   char *(*directory) (VarveStoreImpl *, const VarveManifest *);
   /* Whether @path lies inside the store: such a path is never a restore target. */
   bool (*contains) (VarveStoreImpl *, const char *path);

@@ -11,6 +11,8 @@
 #include <string.h>
 #include <sys/random.h>
 
+#include "util/hex.h"
+
 #define ID_TIME_LENGTH 16 /* YYYYMMDDThhmmssZ */
 #define ID_BYTES       8
 #define ID_LENGTH      (ID_TIME_LENGTH + 1 + 2 * ID_BYTES)
@@ -81,17 +83,10 @@ fill_random (uint8_t *bytes, size_t length)
 char *
 varve_random_hex (size_t bytes)
 {
-  static const char hex[] = "0123456789abcdef";
   g_autofree uint8_t *raw = g_malloc (bytes);
-  char *text = g_malloc (2 * bytes + 1);
 
   fill_random (raw, bytes);
-  for (size_t i = 0; i < bytes; i++) {
-    text[2 * i] = hex[raw[i] >> 4];
-    text[2 * i + 1] = hex[raw[i] & 15];
-  }
-  text[2 * bytes] = '\0';
-  return text;
+  return varve_hex (raw, bytes);
 }
 
 /* @fraction is what sorts ids of one second. */

@@ -63,6 +63,22 @@ refused ()
   fi
 }
 
+# What is kept of the machine has sums, as its disks do.
+manifest=$(dirname "$xml")/manifest.xml
+xmllint --noout --relaxng "$srcdir/xml-schemas/backup.rng" "$manifest"
+cp "$xml" "$tmp/kept.xml"
+sed -i 's|256</memory>|257</memory>|; s|>262144<|>262145<|' "$xml"
+refused 7 "The file 'domain.xml' is not as it was written" --to "$tmp/new"
+expect_status 7 varve verify --from "images:$store" "$one"
+assert_contains "$tmp/said.log" "Backup $one: The file 'domain.xml' is not as it was written"
+mv "$xml" "$tmp/moved.xml"
+refused 7 "No such file" --to "$tmp/new"
+cp "$tmp/kept.xml" "$xml"
+varve verify --from "images:$store" "$one"
+
+# A backup from before there were sums; so it can be changed as well.
+sed -i "/<file name='domain.xml'/d" "$manifest"
+
 # without REGEX SED: as if the definition were of a host that had that.
 without ()
 {

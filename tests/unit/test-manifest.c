@@ -7,14 +7,17 @@
 
 #include "util/error.h"
 
-#define ID   "20260101T000000Z-00000000000000aa"
-#define BASE "20251231T000000Z-00000000000000bb"
+#define ID "20260101T000000Z-00000000000000aa"
+/* printf nvram | xxhsum -H2 */
+#define NVRAM_SUM "e120b25302ee797c9aa0e50aeaf02576"
+#define BASE      "20251231T000000Z-00000000000000bb"
 
 static VarveManifest *
 make_manifest (void)
 {
   VarveManifest *manifest = varve_manifest_new (ID);
   VarveManifestDisk *disk = varve_manifest_add_disk (manifest, "vda");
+  g_autoptr (GBytes) nvram = g_bytes_new_static ("nvram", 5);
 
   manifest->domain = g_strdup ("web <01> & more");
   manifest->uuid = g_strdup ("11111111-2222-3333-4444-555555555555");
@@ -27,6 +30,8 @@ make_manifest (void)
   manifest->finished = 1767225660;
   manifest->pause_us = 1234;
   manifest->why_not_xml = g_strdup ("bare QEMU has no 'XML'");
+  manifest->has_nvram = true;
+  varve_manifest_sum_file (manifest, "nvram", nvram);
   g_ptr_array_add (manifest->notes, g_strdup ("weaker than hoped"));
   disk->size = 6442450945;
   disk->source_format = g_strdup ("qcow2");
@@ -61,6 +66,33 @@ test_round_trip (void)
   g_assert_cmpuint (varve_manifest_find_disk (read, "vda")->size, ==, 6442450945);
 }
 
+static void
+assert_file (const VarveManifest *manifest, const char *name, const char *text, bool good)
+{
+  g_autoptr (GBytes) data = g_bytes_new_static (text, strlen (text));
+  g_autoptr (GError) error = NULL;
+
+  g_assert_true (varve_manifest_check_file (manifest, name, data, &error) == good);
+  if (!good)
+    g_assert_error (error, VARVE_ERROR, VARVE_ERROR_STORE_DAMAGED);
+}
+
+static void
+test_files (void)
+{
+  g_autoptr (VarveManifest) manifest = make_manifest ();
+  g_autofree char *text = varve_manifest_format (manifest);
+  g_autoptr (VarveManifest) read = varve_manifest_parse (text, strlen (text), "test", NULL);
+
+  g_assert_true (read->has_nvram);
+  g_assert_nonnull (strstr (text, "<file name='nvram' bytes='5' xxh3='" NVRAM_SUM "'/>"));
+  assert_file (read, "nvram", "nvram", true);
+  assert_file (read, "nvram", "nvran", false);
+  assert_file (read, "nvram", "nvram ", false);
+  /* As from before there were sums. */
+  assert_file (read, "domain.xml", "<domain/>", true);
+}
+
 /* Each replacement makes it wrong, and is said so with the line. */
 static void
 test_malformed (void)
@@ -74,6 +106,9 @@ test_malformed (void)
     { "bytes='655360'", "bytes='-1'" },
     { "links='2'", "links='99999999999999999999'" },
     { "read='1048576'", "" },
+    { "name='nvram'", "name='../nvram'" },
+    { "bytes='5'", "" },
+    { "xxh3='" NVRAM_SUM "'", "" },
     { "type='incremental'", "type='surely'" },
     { "</disks>", "</disks><extra/>" },
     { "started='2026-01-01T00:00:00Z'", "started='yesterday'" },
@@ -97,6 +132,7 @@ main (int argc, char **argv)
 {
   g_test_init (&argc, &argv, NULL);
   g_test_add_func ("/manifest/round-trip", test_round_trip);
+  g_test_add_func ("/manifest/files", test_files);
   g_test_add_func ("/manifest/malformed", test_malformed);
   return g_test_run ();
 }

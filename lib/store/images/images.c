@@ -300,19 +300,23 @@ backup_directory (VarveStoreImpl *impl, const VarveManifest *manifest)
 }
 
 static bool
-read_file (VarveStoreImpl *impl, const VarveManifest *manifest, const char *name, size_t max,
-           GBytes **out, GError **error)
+read_file (VarveStoreImpl *impl, const VarveManifest *manifest, const char *name, GBytes **out,
+           GError **error)
 {
   g_autofree char *directory = varve_images_backup_directory ((VarveImagesStore *)impl, manifest);
   g_autofree char *path = g_build_filename (directory, name, NULL);
+  g_autoptr (GError) local = NULL;
   char *data;
   size_t length;
 
-  if (!varve_classify (varve_read_file (path, max, &data, &length, error),
-                       VARVE_ERROR_STORE_DAMAGED, error))
-    return varve_prefix (error, "Backup %s", manifest->id);
+  if (!varve_read_file (path, VARVE_STORE_FILE_MAX, &data, &length, &local))
+    return varve_throw (error, VARVE_ERROR_STORE_DAMAGED, "Backup %s: %s", manifest->id,
+                        local->message);
   *out = g_bytes_new_take (data, length);
-  return true;
+  if (varve_manifest_check_file (manifest, name, *out, error))
+    return true;
+  g_clear_pointer (out, g_bytes_unref);
+  return varve_prefix (error, "Backup %s", manifest->id);
 }
 
 /* Follows links: the nearest part of @path that exists, as it really is; NULL when there is none. (transfer full) */

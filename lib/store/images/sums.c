@@ -15,6 +15,7 @@
 #include "util/checked.h"
 #include "util/durable.h"
 #include "util/error.h"
+#include "util/hex.h"
 #include "util/xxh3.h"
 
 #define MAGIC     "varvesum"
@@ -31,16 +32,6 @@ struct VarveSumsWriter {
   XXH3_state_t *hash;
   uint64_t count;
 };
-
-static char *
-hex (const uint8_t *hash)
-{
-  g_autoptr (GString) text = g_string_sized_new (2 * HASH);
-
-  for (unsigned i = 0; i < HASH; i++)
-    g_string_append_printf (text, "%02x", hash[i]);
-  return g_strdup (text->str);
-}
 
 /* --- writing ---------------------------------------------------------------------------------- */
 
@@ -99,7 +90,7 @@ varve_sums_writer_finish (VarveSumsWriter *writer, char **out_hash, GError **err
   if (!append (writer, count, sizeof count, error))
     return false;
   XXH128_canonicalFromHash (&hash, XXH3_128bits_digest (writer->hash));
-  *out_hash = hex (hash.digest);
+  *out_hash = varve_hex (hash.digest, HASH);
   if (!append (writer, hash.digest, HASH, error))
     return false;
   if (fflush (writer->file) == 0 && fchmod (fileno (writer->file), 0400) == 0 &&
@@ -177,7 +168,7 @@ varve_sums_parse (const uint8_t *data, size_t length, const char *name, GError *
   sums->disk_size = varve_get_le64 (data + 16);
   sums->count = length / RECORD - 2;
   sums->entries = g_new0 (BlockSum, sums->count);
-  sums->hash = hex (data + length - HASH);
+  sums->hash = varve_hex (data + length - HASH, HASH);
   for (size_t i = 0; i < sums->count; i++)
     if (!parse_entry (data + RECORD * (i + 1), sums->disk_size, &end, &sums->entries[i], name,
                       error))
