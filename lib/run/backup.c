@@ -155,32 +155,46 @@ check_start (VarveBackupRun *run, GCancellable *cancellable, GError **error)
   return true;
 }
 
+/* Where there is something to add. */
 static bool
 add_file (VarveBackupRun *run, const char *name, GBytes *data, GError **error)
 {
+  if (data == NULL)
+    return true;
   varve_manifest_sum_file (run->manifest, name, data);
   return run->look.store->ops->add_file (run->write, name, data, error);
 }
 
-static bool
-add_domain_xml (VarveBackupRun *run, GCancellable *cancellable, GError **error)
+/* A store is told of it: targets of the disks' own keep nothing of the machine. */
+static void
+tell_no_tpm (VarveBackupRun *run, const char *why)
 {
-  g_autofree char *xml = NULL;
-  g_autoptr (GBytes) nvram = NULL;
+  g_autofree char *text =
+      g_strdup_printf ("The backup does not have what the domain's TPM remembers: %s.", why);
+
+  if (run->def->store)
+    tell (run, VARVE_EVENT_NOTE, text);
+}
+
+static bool
+add_files (VarveBackupRun *run, GCancellable *cancellable, GError **error)
+{
+  g_auto (VarveDomainFiles) files = { NULL };
+  g_autoptr (GBytes) xml = NULL;
   VarveManifest *manifest = run->manifest;
 
-  if (!varve_domain_xml (run->look.domain, &xml, &nvram, &manifest->why_not_xml, cancellable,
-                         error))
+  if (!varve_domain_files (run->look.domain, &files, cancellable, error))
     return false;
+  if (files.xml)
+    xml = g_bytes_new (files.xml, strlen (files.xml));
   manifest->has_domain_xml = xml != NULL;
-  manifest->has_nvram = nvram != NULL;
-  if (xml != NULL) {
-    g_autoptr (GBytes) bytes = g_bytes_new (xml, strlen (xml));
-
-    if (!add_file (run, "domain.xml", bytes, error))
-      return false;
-  }
-  return nvram == NULL || add_file (run, "nvram", nvram, error);
+  manifest->has_nvram = files.nvram != NULL;
+  manifest->has_tpm = files.tpm != NULL;
+  manifest->why_not_xml = g_steal_pointer (&files.why_not);
+  if (files.why_no_tpm)
+    tell_no_tpm (run, files.why_no_tpm);
+  return add_file (run, "domain.xml", xml, error) && add_file (run, "nvram", files.nvram, error) &&
+         add_file (run, "tpm", files.tpm, error);
 }
 
 /* Of all that the store has; NULL when it is empty. */
@@ -229,7 +243,7 @@ prepare (VarveBackupRun *run, const char *session, GCancellable *cancellable, GE
   return check_start (run, cancellable, error) &&
          run->look.store->ops->begin (run->look.store, manifest->domain, manifest->uuid, id,
                                       &run->write, cancellable, error) &&
-         add_domain_xml (run, cancellable, error) &&
+         add_files (run, cancellable, error) &&
          (!run->start->push || varve_backup_push_prepare (run, cancellable, error));
 }
 

@@ -12,6 +12,7 @@ varve_restore_define_clear (VarveRestoreDefine *define)
 {
   g_clear_pointer (&define->definition, varve_definition_free);
   g_clear_pointer (&define->nvram, g_bytes_unref);
+  g_clear_pointer (&define->tpm, g_bytes_unref);
 }
 
 static bool
@@ -67,6 +68,7 @@ varve_restore_define_prepare (const VarveRestoreDef *def, VarveStoreImpl *store,
                             .name = def->define,
                             .disks = disks,
                             .has_nvram = manifest->has_nvram,
+                            .has_tpm = manifest->has_tpm,
                             .replace = def->force || def->over };
   g_autofree char *xml = NULL;
 
@@ -77,7 +79,8 @@ varve_restore_define_prepare (const VarveRestoreDef *def, VarveStoreImpl *store,
   xml = varve_run_read_definition (store, manifest, error);
   if (xml && manifest->has_nvram)
     out->nvram = varve_run_read_variables (store, manifest, error);
-  if (xml == NULL || (manifest->has_nvram && out->nvram == NULL))
+  if (xml == NULL || (manifest->has_nvram && out->nvram == NULL) ||
+      (manifest->has_tpm && !store->ops->read_file (store, manifest, "tpm", &out->tpm, error)))
     return false;
   wanted.xml = xml;
   out->definition = varve_define_prepare (&wanted, cancellable, error);
@@ -88,7 +91,7 @@ bool
 varve_restore_define_finish (const VarveRestoreDefine *define, GCancellable *cancellable,
                              GError **error)
 {
-  return varve_define_finish (define->definition, define->nvram, cancellable, error) ||
+  return varve_define_finish (define->definition, define->nvram, define->tpm, cancellable, error) ||
          varve_prefix (error,
                        "The disks are restored; domain '%s', which is to have them, is not there",
                        define->definition->name);

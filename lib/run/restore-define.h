@@ -12,6 +12,7 @@
 typedef struct {
   VarveDefinition *definition;
   GBytes *nvram; /* of the backup, or NULL */
+  GBytes *tpm;   /* the same */
 } VarveRestoreDefine;
 
 /* What a backup keeps of its domain; that it does, the manifest says. (transfer full) */

@@ -61,6 +61,7 @@ append_machine (GString *out, const VarveManifest *manifest)
   g_string_append (out, "  <machine");
   varve_xml_append_attribute (out, "xml", manifest->has_domain_xml ? "yes" : "no");
   varve_xml_append_attribute (out, "nvram", manifest->has_nvram ? "yes" : "no");
+  varve_xml_append_attribute (out, "tpm", manifest->has_tpm ? "yes" : "no");
   varve_xml_append_attribute (out, "why-not", manifest->why_not_xml);
   g_string_append (out, manifest->files->len ? ">\n" : "/>\n");
   for (guint i = 0; i < manifest->files->len; i++) {
@@ -227,9 +228,10 @@ parse_file (VarveXml *xml, const xmlNode *node, VarveManifest *manifest)
 static void
 parse_machine (VarveXml *xml, const xmlNode *machine, VarveManifest *manifest)
 {
-  varve_xml_shape (xml, machine, "xml nvram why-not?", "file*");
+  varve_xml_shape (xml, machine, "xml nvram tpm? why-not?", "file*");
   manifest->has_domain_xml = varve_xml_yes_no (xml, machine, "xml", false);
   manifest->has_nvram = varve_xml_yes_no (xml, machine, "nvram", false);
+  manifest->has_tpm = varve_xml_yes_no (xml, machine, "tpm", false);
   manifest->why_not_xml = varve_xml_attribute (machine, "why-not");
   for (const xmlNode *file = varve_xml_child (machine, "file"); file;
        file = varve_xml_next (file, "file"))

@@ -26,7 +26,7 @@ typedef struct {
 
 /* Beside the disks: what makes the machine. */
 typedef struct {
-  char *name; /* "domain.xml", "nvram" */
+  char *name; /* "domain.xml", "nvram", "tpm" */
   uint64_t size;
   char *hash; /* 32 hex: XXH3-128 */
 } VarveManifestFile;
@@ -42,7 +42,7 @@ typedef struct {
   char *consistency;         /* "crash", "file-systems", "off" */
   int64_t started, finished; /* unix seconds */
   uint64_t pause_us;
-  bool has_domain_xml, has_nvram;
+  bool has_domain_xml, has_nvram, has_tpm;
   char *why_not_xml; /* or NULL */
   GPtrArray *files;  /* of VarveManifestFile */
   GPtrArray *notes;  /* of char*: promises that were weaker, and why */

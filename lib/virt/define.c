@@ -18,6 +18,7 @@ varve_definition_free (VarveDefinition *definition)
   g_free (definition->uuid);
   g_free (definition->xml);
   g_free (definition->nvram);
+  g_free (definition->tpm);
   g_ptr_array_unref (definition->notes);
   g_free (definition);
 }
@@ -31,10 +32,10 @@ varve_define_prepare (const VarveNewDomain *wanted, GCancellable *cancellable, G
 }
 
 bool
-varve_define_finish (const VarveDefinition *definition, GBytes *nvram, GCancellable *cancellable,
-                     GError **error)
+varve_define_finish (const VarveDefinition *definition, GBytes *nvram, GBytes *tpm,
+                     GCancellable *cancellable, GError **error)
 {
-  return varve_libvirt_define_finish (definition, nvram, cancellable, error);
+  return varve_libvirt_define_finish (definition, nvram, tpm, cancellable, error);
 }
 
 #else
@@ -50,8 +51,8 @@ varve_define_prepare (const VarveNewDomain *wanted, GCancellable *cancellable, G
 }
 
 bool
-varve_define_finish (const VarveDefinition *definition, GBytes *nvram, GCancellable *cancellable,
-                     GError **error)
+varve_define_finish (const VarveDefinition *definition, GBytes *nvram, GBytes *tpm,
+                     GCancellable *cancellable, GError **error)
 {
   g_return_val_if_reached (false);
 }

@@ -5,7 +5,7 @@
  *
  *   prepare: the host is asked for all that the domain needs, and nothing is changed
  *   (the disks are restored)
- *   finish: firmware variables written, domain defined; it is not started
+ *   finish: firmware variables and TPM state written, domain defined; it is not started
  *
  * It can live beside the domain that was backed up: name, uuid and MAC addresses are its own, and it has no disk that was not
  * restored for it. */
@@ -26,6 +26,7 @@ typedef struct {
   const char *name; /* the new domain's, which nobody has */
   GArray *disks;    /* of VarveNewDisk */
   bool has_nvram;   /* the backup has the contents of its firmware's variables */
+  bool has_tpm;     /* and what its TPM remembers */
   bool replace;     /* of files that are there already: they may be overwritten */
 } VarveNewDomain;
 
@@ -35,6 +36,7 @@ typedef struct {
   char *uuid;
   char *xml;
   char *nvram; /* path that the firmware's variables go to, or NULL */
+  char *tpm;   /* the same of what the TPM remembers */
   bool replace;
   GPtrArray *notes; /* of char *, sentences: what is not as it was */
 } VarveDefinition;
@@ -42,15 +44,15 @@ typedef struct {
 /* NULL: the host cannot have it, or not so, with what to do (VARVE_ERROR_REFUSED, VARVE_ERROR_UNSUPPORTED). */
 VarveDefinition *varve_define_prepare (const VarveNewDomain *wanted, GCancellable *cancellable,
                                        GError **error);
-/* @nvram: of the backup; may be NULL. On failure nothing of it is left. */
-bool varve_define_finish (const VarveDefinition *definition, GBytes *nvram,
+/* @nvram, @tpm: of the backup; may be NULL. On failure nothing of it is left, and what was there before is. */
+bool varve_define_finish (const VarveDefinition *definition, GBytes *nvram, GBytes *tpm,
                           GCancellable *cancellable, GError **error);
 void varve_definition_free (VarveDefinition *definition);
 
 /* In the libvirt driver. */
 VarveDefinition *varve_libvirt_define_prepare (const VarveNewDomain *wanted,
                                                GCancellable *cancellable, GError **error);
-bool varve_libvirt_define_finish (const VarveDefinition *definition, GBytes *nvram,
+bool varve_libvirt_define_finish (const VarveDefinition *definition, GBytes *nvram, GBytes *tpm,
                                   GCancellable *cancellable, GError **error);
 
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (VarveDefinition, varve_definition_free)

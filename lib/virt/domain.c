@@ -160,12 +160,21 @@ varve_domain_thaw (VarveDomain *domain, GCancellable *cancellable, GError **erro
 }
 
 bool
-varve_domain_xml (VarveDomain *domain, char **out_xml, GBytes **out_nvram, char **out_why_not,
-                  GCancellable *cancellable, GError **error)
+varve_domain_files (VarveDomain *domain, VarveDomainFiles *out, GCancellable *cancellable,
+                    GError **error)
 {
-  return named (
-      domain, domain->ops->domain_xml (domain, out_xml, out_nvram, out_why_not, cancellable, error),
-      error);
+  *out = (VarveDomainFiles){ NULL };
+  return named (domain, domain->ops->files (domain, out, cancellable, error), error);
+}
+
+void
+varve_domain_files_clear (VarveDomainFiles *files)
+{
+  g_clear_pointer (&files->xml, g_free);
+  g_clear_pointer (&files->nvram, g_bytes_unref);
+  g_clear_pointer (&files->tpm, g_bytes_unref);
+  g_clear_pointer (&files->why_not, g_free);
+  g_clear_pointer (&files->why_no_tpm, g_free);
 }
 
 /* Above all drivers: one that knows nothing of push is not to take a start for that of a frozen view. */

@@ -13,6 +13,15 @@ typedef struct VarveDomain VarveDomain;
 typedef struct VarveSnapshot VarveSnapshot;
 typedef struct VarveRewrite VarveRewrite;
 
+/* What there is of the domain beside its disks, for a store to keep as files. */
+typedef struct {
+  char *xml;        /* its definition, that `virsh define` takes; or NULL */
+  GBytes *nvram;    /* the variables of its firmware; or NULL */
+  GBytes *tpm;      /* what its emulated TPM remembers; or NULL */
+  char *why_not;    /* why one of the first two is missing; or NULL */
+  char *why_no_tpm; /* the same of the TPM's; NULL also where it has none */
+} VarveDomainFiles;
+
 typedef struct {
   const char *name;
 
@@ -29,9 +38,8 @@ typedef struct {
    * VARVE_ERROR_SOURCE_UNREACHABLE; a freeze that it was asked for may then still come. */
   bool (*freeze) (VarveDomain *, unsigned timeout_s, GCancellable *, GError **);
   bool (*thaw) (VarveDomain *, GCancellable *, GError **);
-  /* NULL results with a reason are no error. */
-  bool (*domain_xml) (VarveDomain *, char **out_xml, GBytes **out_nvram, char **out_why_not,
-                      GCancellable *, GError **);
+  /* What is missing, with a reason, is no error. @out is empty before. */
+  bool (*files) (VarveDomain *, VarveDomainFiles *out, GCancellable *, GError **);
 
   /* --- a snapshot --------------------------------------------------------------------------- */
   /* No side effect: how it would be done, and what is refused. */
@@ -186,8 +194,8 @@ bool varve_domain_find_bitmaps (VarveDomain *, GPtrArray *names, GPtrArray *bitm
 bool varve_domain_state (VarveDomain *, VarveDomainState *out, GCancellable *, GError **);
 bool varve_domain_freeze (VarveDomain *, unsigned timeout_s, GCancellable *, GError **);
 bool varve_domain_thaw (VarveDomain *, GCancellable *, GError **);
-bool varve_domain_xml (VarveDomain *, char **out_xml, GBytes **out_nvram, char **out_why_not,
-                       GCancellable *, GError **);
+bool varve_domain_files (VarveDomain *, VarveDomainFiles *out, GCancellable *, GError **);
+void varve_domain_files_clear (VarveDomainFiles *files);
 bool varve_domain_check (VarveDomain *, const VarveStart *, VarveStartReport **out, GCancellable *,
                          GError **);
 bool varve_domain_start (VarveDomain *, const VarveStart *, VarveSnapshot **out,
@@ -229,6 +237,7 @@ VarveDomain *varve_qmp_domain_open (const VarveDomainAddress *, GCancellable *, 
 VarveDomain *varve_image_domain_open (const VarveDomainAddress *, GCancellable *, GError **);
 VarveDomain *varve_libvirt_domain_open (const VarveDomainAddress *, GCancellable *, GError **);
 
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (VarveDomainFiles, varve_domain_files_clear)
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (VarveDomain, varve_domain_free)
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (VarveSnapshot, varve_snapshot_free)
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (VarveRewrite, varve_rewrite_free)

@@ -44,7 +44,8 @@ static const char document[] =
     "    <interface type='network'><mac address='" OLD_MAC "'/><source network='default'/>\n"
     "      <target dev='tap-web01'/><model type='virtio'/></interface>\n"
     "    <interface type='bridge'><mac address='" OLD_MAC "'/><source bridge='br0'/></interface>\n"
-    "    <tpm model='tpm-crb'><backend type='emulator' version='2.0'/></tpm>\n"
+    "    <tpm model='tpm-crb'><backend type='emulator' version='2.0'>\n"
+    "      <source type='dir' path='/old/tpm'/></backend></tpm>\n"
     "    <vsock model='virtio'><cid auto='no' address='7'/></vsock>\n"
     "  </devices>\n"
     "</domain>\n";
@@ -119,7 +120,9 @@ test_identity (void)
   assert_has_not (definition, OLD_MAC);
   assert_has_not (definition, "tap-web01");
   assert_has_not (definition, "id=\"3\"");
-  assert_note (definition, "The TPM of the new domain is empty");
+  g_assert_null (definition->tpm);
+  assert_has_not (definition, "/old/tpm");
+  assert_note (definition, "The TPM of the new domain is empty, as the backup does not have");
 }
 
 static void
@@ -179,6 +182,54 @@ test_nvram (void)
   assert_has (none, "<uuid>");
 }
 
+static VarveDefinition *
+clone_with_tpm (const char *uri, const char *version)
+{
+  g_autoptr (GArray) disks = two_disks ();
+  g_autofree char *xml = g_strdup_printf (
+      "<domain><name>x</name><devices><tpm model='tpm-crb'><backend type='emulator' version='%s' "
+      "persistent_state='yes'><encryption secret='5'/><source type='file' path='/old'/></backend>"
+      "</tpm></devices></domain>",
+      version);
+  VarveNewDomain wanted = {
+    .uri = uri, .xml = xml, .name = "new", .disks = disks, .has_tpm = true
+  };
+  GError *error = NULL;
+  VarveDefinition *definition = varve_libvirt_clone (&wanted, &error);
+
+  g_assert_no_error (error);
+  return definition;
+}
+
+static void
+assert_tpm (const VarveDefinition *definition, const char *base, const char *file)
+{
+  g_autofree char *path = g_strdup_printf ("%s/%s/%s", base, definition->uuid, file);
+
+  g_assert_cmpstr (definition->tpm, ==, path);
+  assert_has (definition, "<encryption secret=\"5\"/>");
+  assert_has (definition, "persistent_state=\"yes\"");
+  assert_has_not (definition, "/old");
+}
+
+static void
+test_tpm (void)
+{
+  g_autofree char *session =
+      g_build_filename (g_get_user_config_dir (), "libvirt", "qemu", "swtpm", NULL);
+  g_autoptr (VarveDefinition) two = clone_with_tpm ("qemu:///system", "2.0");
+  g_autoptr (VarveDefinition) one = clone_with_tpm ("qemu+unix:///system", "1.2");
+  g_autoptr (VarveDefinition) own = clone_with_tpm ("qemu:///session", "2.0");
+  g_autoptr (VarveDefinition) elsewhere = clone_with_tpm ("qemu:///embed?root=/x", "2.0");
+
+  assert_tpm (two, "/var/lib/libvirt/swtpm", "tpm2/tpm2-00.permall");
+  assert_tpm (one, "/var/lib/libvirt/swtpm", "tpm1.2/tpm-00.permall");
+  assert_tpm (own, session, "tpm2/tpm2-00.permall");
+  g_assert_cmpuint (two->notes->len, ==, 3); /* of the disks */
+  g_assert_null (elsewhere->tpm);
+  assert_note (elsewhere, "The TPM of the new domain is empty, as it is not known where");
+}
+
 static void
 test_no_domain (void)
 {
@@ -197,6 +248,7 @@ main (int argc, char **argv)
   g_test_add_func ("/libvirt-clone/identity", test_identity);
   g_test_add_func ("/libvirt-clone/disks", test_disks);
   g_test_add_func ("/libvirt-clone/nvram", test_nvram);
+  g_test_add_func ("/libvirt-clone/tpm", test_tpm);
   g_test_add_func ("/libvirt-clone/no-domain", test_no_domain);
   return g_test_run ();
 }

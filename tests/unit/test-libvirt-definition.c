@@ -75,6 +75,47 @@ test_domain (void)
   g_assert_cmpuint (definition->disks->len, ==, 11);
 }
 
+static VarveLibvirtDefinition *
+parse_devices (const char *devices)
+{
+  g_autofree char *xml = g_strdup_printf ("<domain><devices>%s</devices></domain>", devices);
+  GError *error = NULL;
+  VarveLibvirtDefinition *definition = varve_libvirt_definition_parse (xml, &error);
+
+  g_assert_no_error (error);
+  return definition;
+}
+
+static void
+test_tpm (void)
+{
+  g_autoptr (VarveLibvirtDefinition) none = parse ();
+  g_autoptr (VarveLibvirtDefinition) host =
+      parse_devices ("<tpm model='tpm-tis'><backend type='passthrough'><device "
+                     "path='/dev/tpm0'/></backend></tpm>");
+  g_autoptr (VarveLibvirtDefinition) both =
+      parse_devices ("<tpm model='spapr-tpm-proxy'><backend type='passthrough'/></tpm>"
+                     "<tpm model='tpm-crb'><backend type='emulator' version='2.0'>"
+                     "<encryption secret='5'/></backend></tpm>");
+  g_autoptr (VarveLibvirtDefinition) placed =
+      parse_devices ("<tpm model='tpm-tis'><backend type='emulator' version='1.2'>"
+                     "<source type='dir' path='/srv/tpm'/></backend></tpm>");
+  g_autoptr (VarveLibvirtDefinition) file =
+      parse_devices ("<tpm model='tpm-tis'><backend type='emulator' version='2.0'>"
+                     "<source type='file' path='/srv/tpm'/></backend></tpm>");
+
+  g_assert_null (none->tpm);
+  g_assert_null (host->tpm);
+  g_assert_cmpstr (both->tpm->model, ==, "tpm-crb");
+  g_assert_cmpstr (both->tpm->version, ==, "2.0");
+  g_assert_cmpstr (both->tpm->secret, ==, "5");
+  g_assert_null (both->tpm->place);
+  g_assert_cmpstr (placed->tpm->place, ==, "/srv/tpm");
+  g_assert_null (placed->tpm->secret);
+  g_assert_false (placed->tpm->is_file);
+  g_assert_true (file->tpm->is_file);
+}
+
 static void
 test_disks (void)
 {
@@ -202,6 +243,7 @@ main (int argc, char **argv)
   g_test_add_func ("/libvirt-definition/disks", test_disks);
   g_test_add_func ("/libvirt-definition/iothreads", test_iothreads);
   g_test_add_func ("/libvirt-definition/why-not", test_why_not);
+  g_test_add_func ("/libvirt-definition/tpm", test_tpm);
   g_test_add_func ("/libvirt-definition/nvram", test_nvram_forms);
   g_test_add_func ("/libvirt-definition/invalid", test_invalid);
   g_test_add_func ("/libvirt-definition/no-entities", test_no_entities);

@@ -72,17 +72,17 @@ test_guest_agent (Fixture *f, gconstpointer data)
 }
 
 static void
-test_domain_xml (Fixture *f, gconstpointer data)
+test_files (Fixture *f, gconstpointer data)
 {
-  g_autofree char *xml = NULL;
-  g_autofree char *why_not = NULL;
-  g_autoptr (GBytes) nvram = NULL;
+  g_auto (VarveDomainFiles) files = { NULL };
 
-  g_assert_true (varve_domain_xml (f->domain, &xml, &nvram, &why_not, NULL, NULL));
-  g_assert_nonnull (strstr (xml, f->name));
-  g_assert_null (nvram);
-  g_assert_null (why_not);
-  g_assert_nonnull (strstr (xml, "<domain type='qemu'>")); /* no runtime id */
+  g_assert_true (varve_domain_files (f->domain, &files, NULL, NULL));
+  g_assert_nonnull (strstr (files.xml, f->name));
+  g_assert_null (files.nvram);
+  g_assert_null (files.tpm);
+  g_assert_null (files.why_not);
+  g_assert_null (files.why_no_tpm);
+  g_assert_nonnull (strstr (files.xml, "<domain type='qemu'>")); /* no runtime id */
 }
 
 /* --- backups
@@ -616,7 +616,7 @@ main (int argc, char **argv)
   add_test ("domain/inventory", NULL, test_inventory);
   add_test ("domain/state", NULL, test_state);
   add_test ("domain/guest-agent", NULL, test_guest_agent);
-  add_test ("domain/xml", NULL, test_domain_xml);
+  add_test ("domain/files", NULL, test_files);
   add_test ("domain/check", NULL, test_check);
   add_test ("domain/refusals", NULL, test_refusals);
   add_test ("domain/iothread", "iothread", test_iothread);

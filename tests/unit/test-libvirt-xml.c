@@ -332,6 +332,36 @@ test_features (void)
   g_assert_false (old.backup);
 }
 
+/* As libvirt 9.0 tells it with and without swtpm; and an older one, that has no versions. */
+static void
+test_tpm_capabilities (void)
+{
+  static const char both[] =
+      "<domainCapabilities><devices><tpm supported='yes'><enum name='model'>"
+      "<value>tpm-tis</value><value>tpm-crb</value></enum><enum name='backendModel'>"
+      "<value>passthrough</value><value>emulator</value></enum>"
+      "<enum name='backendVersion'><value>2.0</value></enum></tpm></devices></domainCapabilities>";
+  static const char no_swtpm[] =
+      "<domainCapabilities><devices><tpm supported='yes'><enum name='model'>"
+      "<value>tpm-crb</value></enum><enum name='backendModel'><value>passthrough</value></enum>"
+      "</tpm></devices></domainCapabilities>";
+  static const char older[] =
+      "<domainCapabilities><devices><tpm supported='yes'><enum name='backendModel'>"
+      "<value>emulator</value></enum></tpm></devices></domainCapabilities>";
+  VarveLibvirtTpm crb = { .model = (char *)"tpm-crb", .version = (char *)"2.0" };
+  VarveLibvirtTpm spapr = { .model = (char *)"tpm-spapr", .version = (char *)"2.0" };
+  VarveLibvirtTpm old = { .model = (char *)"tpm-tis", .version = (char *)"1.2" };
+
+  g_assert_true (varve_libvirt_capabilities_tpm (both, &crb));
+  g_assert_false (varve_libvirt_capabilities_tpm (both, &spapr));
+  g_assert_false (varve_libvirt_capabilities_tpm (both, &old));
+  g_assert_false (varve_libvirt_capabilities_tpm (no_swtpm, &crb));
+  g_assert_true (varve_libvirt_capabilities_tpm (older, &old));
+  g_assert_false (varve_libvirt_capabilities_tpm (
+      "<domainCapabilities><devices><tpm supported='no'/></devices></domainCapabilities>", &crb));
+  g_assert_false (varve_libvirt_capabilities_tpm ("<domainCapabilities/>", &crb));
+}
+
 int
 main (int argc, char **argv)
 {
@@ -348,5 +378,6 @@ main (int argc, char **argv)
   g_test_add_func ("/libvirt-xml/read/invalid-checkpoint", test_invalid_checkpoint);
   g_test_add_func ("/libvirt-xml/read/capabilities", test_capabilities);
   g_test_add_func ("/libvirt-xml/read/features", test_features);
+  g_test_add_func ("/libvirt-xml/read/tpm-capabilities", test_tpm_capabilities);
   return g_test_run ();
 }

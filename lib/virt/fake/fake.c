@@ -252,13 +252,10 @@ fake_thaw (VarveDomain *base, GCancellable *cancellable, GError **error)
 }
 
 static bool
-fake_domain_xml (VarveDomain *base, char **out_xml, GBytes **out_nvram, char **out_why_not,
-                 GCancellable *cancellable, GError **error)
+fake_files (VarveDomain *base, VarveDomainFiles *out, GCancellable *cancellable, GError **error)
 {
-  *out_xml = NULL;
-  *out_nvram = NULL;
-  *out_why_not = g_strdup ("A fake domain has no XML.");
-  return varve_fake_enter (base, "domain_xml", NULL, cancellable, error);
+  out->why_not = g_strdup ("A fake domain has no XML.");
+  return varve_fake_enter (base, "files", NULL, cancellable, error);
 }
 
 static bool
@@ -425,7 +422,7 @@ static const VarveDomainOps fake_ops = {
   .state = fake_state,
   .freeze = fake_freeze,
   .thaw = fake_thaw,
-  .domain_xml = fake_domain_xml,
+  .files = fake_files,
   .check = fake_check,
   .start = fake_start,
   .attach = fake_attach,

@@ -94,12 +94,9 @@ image_state (VarveDomain *base, VarveDomainState *out, GCancellable *cancellable
 }
 
 static bool
-image_domain_xml (VarveDomain *base, char **out_xml, GBytes **out_nvram, char **out_why_not,
-                  GCancellable *cancellable, GError **error)
+image_files (VarveDomain *base, VarveDomainFiles *out, GCancellable *cancellable, GError **error)
 {
-  *out_xml = NULL;
-  *out_nvram = NULL;
-  *out_why_not = g_strdup ("Only the images of the domain are known, no definition of it.");
+  out->why_not = g_strdup ("Only the images of the domain are known, no definition of it.");
   return true;
 }
 
@@ -190,7 +187,7 @@ static const VarveDomainOps image_ops = {
   .inventory = image_inventory,
   .bitmaps = varve_image_domain_bitmaps,
   .state = image_state,
-  .domain_xml = image_domain_xml,
+  .files = image_files,
   .check = varve_image_domain_check,
   .start = varve_image_domain_start,
   .attach = varve_image_domain_attach,

@@ -5,7 +5,7 @@
  * the host has of it is libvirt-define.c's.
  *
  *   as it was      all that makes the machine: devices, addresses, firmware, boot order, metadata
- *   its own        name, uuid, generation id, MAC addresses, the vsock's address, firmware variables
+ *   its own        name, uuid, generation id, MAC addresses, the vsock's address, firmware variables, TPM state
  *   left out       disks that are not restored, names of host interfaces */
 #include "config.h"
 
@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "util/error.h"
+#include "virt/libvirt/libvirt-tpm.h"
 #include "virt/libvirt/libvirt-tree.h"
 
 #define NVRAM_SUFFIX "_VARS.fd"
@@ -165,15 +166,26 @@ renew_nvram (xmlNode *root, const VarveNewDomain *wanted, const char *old,
     set_text (nvram, definition->nvram);
 }
 
-static void
-tell_of_tpm (xmlNode *devices, GPtrArray *notes)
-{
-  xmlNode *backend = varve_libvirt_tree_find (devices, "tpm/backend");
+/* --- TPM -------------------------------------------------------------------------------------- */
 
-  if (varve_libvirt_tree_attribute_is (backend, "type", "emulator"))
-    note (notes, "The TPM of the new domain is empty, as a backup does not have what was in the "
-                 "old one: keys that were sealed by it (BitLocker, LUKS) are to be had by their "
-                 "recovery only.");
+static void
+renew_tpm (xmlNode *devices, const VarveNewDomain *wanted, const VarveLibvirtTpm *old,
+           VarveDefinition *definition)
+{
+  xmlNode *tpm = varve_libvirt_tree_tpm (devices);
+
+  if (old == NULL)
+    return;
+  /* A place of its own is the old domain's; without one libvirt has a place by the uuid. */
+  drop_children (varve_libvirt_tree_child (tpm, "backend"), "source");
+  if (wanted->has_tpm)
+    definition->tpm = varve_libvirt_tpm_path (wanted->uri, definition->uuid, old);
+  if (definition->tpm == NULL)
+    note (definition->notes,
+          "The TPM of the new domain is empty, as %s: keys that were sealed by the old one "
+          "(BitLocker, LUKS) are to be had by their recovery only.",
+          wanted->has_tpm ? "it is not known where this libvirt keeps TPM state"
+                          : "the backup does not have what was in the old one");
 }
 
 /* --- disks ------------------------------------------------------------------------------------ */
@@ -321,7 +333,7 @@ varve_libvirt_clone (const VarveNewDomain *wanted, GError **error)
   renew_interfaces (devices);
   renew_vsock (devices);
   renew_nvram (root, wanted, old->nvram, definition);
-  tell_of_tpm (devices, definition->notes);
+  renew_tpm (devices, wanted, old->tpm, definition);
   take_disks (devices, old, wanted, definition->notes);
   tell_of_strangers (old, wanted, definition->notes);
   definition->xml = format (doc);

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "util/durable.h"
+#include "virt/libvirt/libvirt-tpm.h"
 
 /* AAVMF's variable store, the largest in use, has 64 MiB. */
 #define NVRAM_MAX (64 * 1024 * 1024)
@@ -241,23 +242,18 @@ thaw (VarveDomain *domain, GCancellable *cancellable, GError **error)
 }
 
 static void
-read_nvram (VarveLibvirtDomain *self, const char *xml, GBytes **out_nvram, char **out_why_not)
+read_nvram (const VarveLibvirtDomain *self, const char *path, VarveDomainFiles *out)
 {
   g_autoptr (GError) failed = NULL;
-  g_autoptr (VarveLibvirtDefinition) definition = varve_libvirt_definition_parse (xml, &failed);
   char *data = NULL;
   size_t length = 0;
 
-  if (definition && !definition->nvram)
-    return;
-  if (!self->base.local) {
-    *out_why_not = g_strdup ("it is on another host");
-    return;
-  }
-  if (definition && varve_read_file (definition->nvram, NVRAM_MAX, &data, &length, &failed))
-    *out_nvram = g_bytes_new_take (data, length);
+  if (!self->base.local)
+    out->why_not = g_strdup ("it is on another host");
+  else if (varve_read_file (path, NVRAM_MAX, &data, &length, &failed))
+    out->nvram = g_bytes_new_take (data, length);
   else
-    *out_why_not = g_strdup (failed->message);
+    out->why_not = g_strdup (failed->message);
 }
 
 /* The definition that `virsh define` takes (INACTIVE), with passwords (SECURE): it is to bring the
@@ -265,22 +261,25 @@ read_nvram (VarveLibvirtDomain *self, const char *xml, GBytes **out_nvram, char 
  * host) is no part of it. A disk that was attached for this run only is thus not in it, though it
  * is backed up. */
 static bool
-domain_xml (VarveDomain *domain, char **out_xml, GBytes **out_nvram, char **out_why_not,
-            GCancellable *cancellable, GError **error)
+files (VarveDomain *domain, VarveDomainFiles *out, GCancellable *cancellable, GError **error)
 {
   VARVE_SIGPIPE_GUARD;
   VarveLibvirtDomain *self = (VarveLibvirtDomain *)domain;
+  g_autoptr (VarveLibvirtDefinition) definition = NULL;
   VarveDomainState state;
 
-  *out_xml = NULL;
-  *out_nvram = NULL;
-  *out_why_not = NULL;
   if (!varve_libvirt_look (self, &state, cancellable, error))
     return false;
-  *out_xml = virDomainGetXMLDesc (self->domain, VIR_DOMAIN_XML_SECURE | VIR_DOMAIN_XML_INACTIVE);
-  if (!*out_xml)
+  out->xml = virDomainGetXMLDesc (self->domain, VIR_DOMAIN_XML_SECURE | VIR_DOMAIN_XML_INACTIVE);
+  if (!out->xml)
     return varve_libvirt_throw (error, "Cannot read the definition of domain '%s'", domain->name);
-  read_nvram (self, *out_xml, out_nvram, out_why_not);
+  definition = varve_libvirt_definition_parse (out->xml, error);
+  if (!definition)
+    return false;
+  if (definition->nvram)
+    read_nvram (self, definition->nvram, out);
+  if (definition->tpm)
+    varve_libvirt_tpm_read (domain, definition->tpm, &out->tpm, &out->why_no_tpm);
   return true;
 }
 
@@ -320,7 +319,7 @@ static const VarveDomainOps ops = {
   .state = get_state,
   .freeze = freeze,
   .thaw = thaw,
-  .domain_xml = domain_xml,
+  .files = files,
   .check = varve_libvirt_check,
   .start = varve_libvirt_start,
   .attach = varve_libvirt_attach,

@@ -7,11 +7,15 @@
 
 #include "virt/libvirt/libvirt-private.h"
 
+#include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "util/durable.h"
+#include "util/failpoint.h"
 #include "util/same-file.h"
+#include "virt/libvirt/libvirt-tpm.h"
 #include "virt/libvirt/libvirt-tree.h"
 
 #define BY_HAND                                                                                    \
@@ -23,11 +27,13 @@ typedef struct {
   VarveDefinition *definition;
   VarveLibvirtDefinition *parsed;
   VarveLibvirtTree *doc; /* of the new definition */
+  char *capabilities;    /* of this host, for its type and machine */
 } Check;
 
 static void
 check_clear (Check *check)
 {
+  g_clear_pointer (&check->capabilities, g_free);
   g_clear_pointer (&check->doc, varve_libvirt_tree_free);
   g_clear_pointer (&check->parsed, varve_libvirt_definition_free);
   g_clear_pointer (&check->definition, varve_definition_free);
@@ -38,6 +44,7 @@ G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (Check, check_clear)
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (virDomain, virDomainFree)
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (virNetwork, virNetworkFree)
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (virStoragePool, virStoragePoolFree)
+G_DEFINE_AUTOPTR_CLEANUP_FUNC (virSecret, virSecretFree)
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (virConnect, virConnectClose)
 
 /* --- its name --------------------------------------------------------------------------------- */
@@ -61,13 +68,13 @@ check_name (const Check *check, GError **error)
 
 /* Emulator, architecture, machine type, and KVM. */
 static bool
-check_machine (const Check *check, GError **error)
+check_machine (Check *check, GError **error)
 {
   const VarveLibvirtDefinition *d = check->parsed;
-  g_autofree char *capabilities = virConnectGetDomainCapabilities (check->connection, d->emulator,
-                                                                   d->arch, d->machine, d->type, 0);
 
-  if (capabilities)
+  check->capabilities = virConnectGetDomainCapabilities (check->connection, d->emulator, d->arch,
+                                                         d->machine, d->type, 0);
+  if (check->capabilities)
     return true;
   varve_libvirt_throw (error,
                        "This host cannot run domain '%s' as it was (type %s, machine %s, emulator "
@@ -301,20 +308,29 @@ check_way (const Check *check, GError **error)
   return true;
 }
 
+/* Its name while it may still be wanted back. */
+static char *
+kept_file (const char *path)
+{
+  return g_strconcat (path, ".varve-old", NULL);
+}
+
 static bool
 check_nvram (const Check *check, GError **error)
 {
   const char *path = check->definition->nvram;
   g_autofree char *directory = path ? g_path_get_dirname (path) : NULL;
+  g_autofree char *old = NULL;
 
   if (path == NULL)
     return true;
-  if (!check->wanted->replace && access (path, F_OK) == 0)
+  old = kept_file (path);
+  if (!check->wanted->replace && (access (path, F_OK) == 0 || access (old, F_OK) == 0))
     return varve_throw (error, VARVE_ERROR_REFUSED,
                         "The file for the variables of the new domain's firmware, '%s', exists "
                         "already. Remove it, or use --force (force='yes' in a document) to replace "
                         "it.",
-                        path);
+                        access (path, F_OK) == 0 ? path : old);
   return g_file_test (directory, G_FILE_TEST_IS_DIR) ||
          varve_throw (error, VARVE_ERROR_REFUSED,
                       "The directory for the variables of the new domain's firmware, '%s', is not "
@@ -322,17 +338,60 @@ check_nvram (const Check *check, GError **error)
                       directory);
 }
 
+/* Whether its value is the one of then can only be seen by swtpm. */
+static bool
+check_secret (const Check *check, const char *uuid, GError **error)
+{
+  g_autoptr (virSecret) secret = virSecretLookupByUUIDString (check->connection, uuid);
+  unsigned char *value;
+  size_t length = 0;
+
+  if (!secret)
+    return varve_throw (error, VARVE_ERROR_REFUSED,
+                        "libvirt has no secret %s here, which the state of the TPM of domain '%s' "
+                        "is encrypted with: bring it here (virsh secret-define, "
+                        "secret-set-value), " BY_HAND ".",
+                        uuid, check->wanted->name);
+  value = virSecretGetValue (secret, &length, 0);
+  if (value)
+    explicit_bzero (value, length);
+  g_free (value);
+  /* A private one is told to nobody. */
+  return value || varve_libvirt_error_code () != VIR_ERR_NO_SECRET ||
+         varve_throw (error, VARVE_ERROR_REFUSED,
+                      "libvirt's secret %s, which the state of the TPM of domain '%s' is encrypted "
+                      "with, has no value here: set it (virsh secret-set-value), " BY_HAND ".",
+                      uuid, check->wanted->name);
+}
+
+static bool
+check_tpm (const Check *check, GError **error)
+{
+  const VarveLibvirtTpm *tpm = check->parsed->tpm;
+  const char *path = check->definition->tpm;
+
+  if (tpm == NULL)
+    return true;
+  if (!varve_libvirt_capabilities_tpm (check->capabilities, tpm))
+    return varve_throw (error, VARVE_ERROR_REFUSED,
+                        "This host cannot give domain '%s' the TPM that it had (model %s, version "
+                        "%s, emulated): install swtpm and swtpm-tools, " BY_HAND ".",
+                        check->wanted->name, tpm->model, tpm->version);
+  return (!tpm->secret || check_secret (check, tpm->secret, error)) &&
+         (!path || varve_libvirt_tpm_check (path, error));
+}
+
 /* --- all of it -------------------------------------------------------------------------------- */
 
 static bool
-check_all (const Check *check, GError **error)
+check_all (Check *check, GError **error)
 {
   xmlNode *devices = varve_libvirt_tree_child (xmlDocGetRootElement (check->doc), "devices");
 
   return check_name (check, error) && check_machine (check, error) && check_cpu (check, error) &&
          check_boot (check, error) && check_interfaces (check, devices, error) &&
          check_pools (check, devices, error) && check_nvram (check, error) &&
-         check_paths (check, error) && check_way (check, error);
+         check_tpm (check, error) && check_paths (check, error) && check_way (check, error);
 }
 
 VarveDefinition *
@@ -353,33 +412,98 @@ varve_libvirt_define_prepare (const VarveNewDomain *wanted, GCancellable *cancel
   return check.connection && check_all (&check, error) ? g_steal_pointer (&check.definition) : NULL;
 }
 
+/* --- what belongs to it, and the domain ------------------------------------------------------- */
+
+/* What is replaced keeps a second name until the domain is defined. One that is there already is of somebody who was
+ * killed, and what was there before. */
+static bool
+put_away (const char *path, GError **error)
+{
+  g_autofree char *old = kept_file (path);
+
+  if (link (path, old) == 0 || errno == ENOENT || errno == EEXIST)
+    return true;
+  return varve_throw_errno (error, VARVE_ERROR_FAILED, errno, "Cannot keep '%s' as '%s'", path,
+                            old);
+}
+
+static void
+put_back (const char *path)
+{
+  g_autofree char *old = kept_file (path);
+
+  if (rename (old, path) < 0)
+    unlink (path);
+  varve_sync_parent (path, NULL);
+}
+
 static bool
 write_nvram (const VarveDefinition *definition, GBytes *nvram, GError **error)
 {
+  const char *path = definition->nvram;
   gsize length;
   const char *data = g_bytes_get_data (nvram, &length);
 
-  return (definition->replace ? varve_durable_replace : varve_durable_create) (
-             definition->nvram, data, length, 0600, error) ||
-         varve_prefix (error, "The variables of the firmware of domain '%s'", definition->name);
+  if (!definition->replace
+          ? varve_durable_create (path, data, length, 0600, error)
+          : put_away (path, error) && varve_durable_replace (path, data, length, 0600, error))
+    return true;
+  if (definition->replace)
+    put_back (path);
+  return varve_prefix (error, "The variables of the firmware of domain '%s'", definition->name);
+}
+
+static bool
+write_tpm (virConnectPtr connection, const VarveDefinition *definition, GBytes *tpm, GError **error)
+{
+  return varve_libvirt_tpm_sweep (connection, definition->tpm, definition->name, error) &&
+         varve_libvirt_tpm_write (definition->tpm, definition->name, tpm, error);
+}
+
+static bool
+define (virConnectPtr connection, const VarveDefinition *definition, GError **error)
+{
+  g_autoptr (virDomain) domain = NULL;
+
+  if (!varve_failpoint ("define-files", error))
+    return false;
+  domain = virDomainDefineXML (connection, definition->xml);
+  return domain ||
+         varve_libvirt_throw (error, "libvirt does not define domain '%s'", definition->name);
+}
+
+/* Now that the domain is there, they are its own. */
+static void
+keep_files (const VarveDefinition *definition, bool nvram, bool tpm)
+{
+  g_autofree char *old = nvram ? kept_file (definition->nvram) : NULL;
+
+  if (nvram)
+    varve_durable_unlink (old, NULL);
+  if (tpm)
+    varve_libvirt_tpm_keep (definition->tpm);
 }
 
 bool
-varve_libvirt_define_finish (const VarveDefinition *definition, GBytes *nvram,
+varve_libvirt_define_finish (const VarveDefinition *definition, GBytes *nvram, GBytes *tpm,
                              GCancellable *cancellable, GError **error)
 {
   VARVE_SIGPIPE_GUARD;
   g_autoptr (virConnect) connection = varve_libvirt_connect_here (definition->uri, error);
-  g_autoptr (virDomain) domain = NULL;
   bool has_nvram = definition->nvram && nvram;
+  bool has_tpm = definition->tpm && tpm;
 
-  if (!connection || (has_nvram && !write_nvram (definition, nvram, error)))
+  if (!connection || (has_tpm && !write_tpm (connection, definition, tpm, error)))
     return false;
-  domain = virDomainDefineXML (connection, definition->xml);
-  if (domain)
-    return true;
-  varve_libvirt_throw (error, "libvirt does not define domain '%s'", definition->name);
-  if (has_nvram)
-    varve_durable_unlink (definition->nvram, NULL);
+  if (!has_nvram || write_nvram (definition, nvram, error)) {
+    if (define (connection, definition, error)) {
+      keep_files (definition, has_nvram, has_tpm);
+      return true;
+    }
+    if (has_nvram)
+      put_back (definition->nvram);
+  }
+  if (has_tpm)
+    varve_libvirt_tpm_drop (definition->tpm);
   return false;
 }

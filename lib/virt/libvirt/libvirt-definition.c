@@ -22,6 +22,16 @@ disk_free (gpointer data)
   g_free (disk);
 }
 
+static void
+tpm_free (VarveLibvirtTpm *tpm)
+{
+  g_free (tpm->model);
+  g_free (tpm->version);
+  g_free (tpm->place);
+  g_free (tpm->secret);
+  g_free (tpm);
+}
+
 void
 varve_libvirt_definition_free (VarveLibvirtDefinition *definition)
 {
@@ -33,6 +43,7 @@ varve_libvirt_definition_free (VarveLibvirtDefinition *definition)
   g_free (definition->emulator);
   g_free (definition->nvram);
   g_free (definition->dac_label);
+  g_clear_pointer (&definition->tpm, tpm_free);
   g_clear_pointer (&definition->disks, g_ptr_array_unref);
   g_free (definition);
 }
@@ -154,27 +165,49 @@ read_dac_label (xmlNode *root)
   return NULL;
 }
 
+/* libvirt states the version of each that it has defined. */
+static VarveLibvirtTpm *
+read_tpm (xmlNode *devices)
+{
+  xmlNode *node = varve_libvirt_tree_tpm (devices);
+  xmlNode *backend = varve_libvirt_tree_child (node, "backend");
+  xmlNode *source = varve_libvirt_tree_child (backend, "source");
+  VarveLibvirtTpm *tpm;
+
+  if (!node)
+    return NULL;
+  tpm = g_new0 (VarveLibvirtTpm, 1);
+  tpm->model = varve_libvirt_tree_attribute (node, "model");
+  tpm->version = varve_libvirt_tree_attribute (backend, "version");
+  tpm->place = varve_libvirt_tree_attribute (source, "path");
+  tpm->is_file = varve_libvirt_tree_attribute_is (source, "type", "file");
+  tpm->secret =
+      varve_libvirt_tree_attribute (varve_libvirt_tree_child (backend, "encryption"), "secret");
+  return tpm;
+}
+
 VarveLibvirtDefinition *
 varve_libvirt_definition_parse (const char *xml, GError **error)
 {
   g_autoptr (VarveLibvirtTree) doc = varve_libvirt_tree_parse (xml, "domain", error);
   g_autoptr (VarveLibvirtDefinition) definition = NULL;
-  xmlNode *root, *type;
+  xmlNode *root, *type, *devices;
 
   if (!doc)
     return NULL;
   root = xmlDocGetRootElement (doc);
   type = varve_libvirt_tree_find (root, "os/type");
+  devices = varve_libvirt_tree_child (root, "devices");
   definition = g_new0 (VarveLibvirtDefinition, 1);
   definition->disks = g_ptr_array_new_with_free_func (disk_free);
   definition->type = varve_libvirt_tree_attribute (root, "type");
   definition->arch = varve_libvirt_tree_attribute (type, "arch");
   definition->machine = varve_libvirt_tree_attribute (type, "machine");
-  definition->emulator =
-      varve_libvirt_tree_text (varve_libvirt_tree_find (root, "devices/emulator"));
+  definition->emulator = varve_libvirt_tree_text (varve_libvirt_tree_child (devices, "emulator"));
   definition->nvram = read_nvram (root);
   definition->dac_label = read_dac_label (root);
-  if (!read_disks (definition, varve_libvirt_tree_child (root, "devices"), error))
+  definition->tpm = read_tpm (devices);
+  if (!read_disks (definition, devices, error))
     return NULL;
   return g_steal_pointer (&definition);
 }

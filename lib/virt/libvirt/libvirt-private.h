@@ -15,6 +15,7 @@
  *   libvirt-rewrite.c     writing to the disks of a domain that is off, or is turned off for it
  *   libvirt-clone.c       the definition of a new domain, from that of another
  *   libvirt-define.c      the same on this host
+ *   libvirt-tpm.c         what an emulated TPM remembers, read and written
  *   libvirt-stopped.c     all of it for a domain that is off, through the image driver
  *
  * Invariants: nothing process-wide is registered (no event loop, no global error function); state

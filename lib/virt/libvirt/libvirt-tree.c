@@ -99,3 +99,14 @@ varve_libvirt_tree_text (xmlNode *node)
     return NULL;
   return g_steal_pointer (&copy);
 }
+
+xmlNode *
+varve_libvirt_tree_tpm (xmlNode *devices)
+{
+  xmlNode *tpm = varve_libvirt_tree_child (devices, "tpm");
+
+  while (tpm && !varve_libvirt_tree_attribute_is (varve_libvirt_tree_child (tpm, "backend"), "type",
+                                                  "emulator"))
+    tpm = varve_libvirt_tree_next (tpm);
+  return tpm;
+}

@@ -26,5 +26,8 @@ bool varve_libvirt_tree_attribute_is (xmlNode *node, const char *name, const cha
 /* The text inside, stripped; NULL when there is none. (transfer full) */
 char *varve_libvirt_tree_text (xmlNode *node);
 
+/* The <tpm> of a domain's <devices> that swtpm plays, or NULL. */
+xmlNode *varve_libvirt_tree_tpm (xmlNode *devices);
+
 typedef xmlDoc VarveLibvirtTree;
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (VarveLibvirtTree, varve_libvirt_tree_free)

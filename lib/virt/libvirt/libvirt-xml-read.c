@@ -199,6 +199,39 @@ varve_libvirt_capabilities_label (const char *xml, const char *type, char **out_
   return true;
 }
 
+/* A list that libvirt does not give yet says nothing. */
+static bool
+enum_has (xmlNode *node, const char *name, const char *value, bool otherwise)
+{
+  xmlNode *list = varve_libvirt_tree_child (node, "enum");
+  xmlNode *entry;
+
+  while (list && !varve_libvirt_tree_attribute_is (list, "name", name))
+    list = varve_libvirt_tree_next (list);
+  if (!list || !value)
+    return otherwise;
+  for (entry = varve_libvirt_tree_child (list, "value"); entry;
+       entry = varve_libvirt_tree_next (entry)) {
+    g_autofree char *text = varve_libvirt_tree_text (entry);
+
+    if (g_strcmp0 (text, value) == 0)
+      return true;
+  }
+  return false;
+}
+
+bool
+varve_libvirt_capabilities_tpm (const char *xml, const VarveLibvirtTpm *tpm)
+{
+  g_autoptr (VarveLibvirtTree) doc = varve_libvirt_tree_parse (xml, "domainCapabilities", NULL);
+  xmlNode *node = doc ? varve_libvirt_tree_find (xmlDocGetRootElement (doc), "devices/tpm") : NULL;
+
+  return varve_libvirt_tree_attribute_is (node, "supported", "yes") &&
+         enum_has (node, "backendModel", "emulator", false) &&
+         enum_has (node, "model", tpm->model, true) &&
+         enum_has (node, "backendVersion", tpm->version, true);
+}
+
 bool
 varve_libvirt_features_parse (const char *xml, VarveLibvirtFeatures *out, GError **error)
 {

@@ -28,14 +28,24 @@ typedef struct {
   bool iothread;       /* by its own driver or by its SCSI controller */
 } VarveLibvirtDisk;
 
+/* One that swtpm plays. */
+typedef struct {
+  char *model;   /* "tpm-crb", "tpm-tis", … */
+  char *version; /* "2.0", "1.2" */
+  char *place;   /* the file or directory of a <source>, which libvirt has since 10.10; or NULL */
+  bool is_file;  /* that is a file, in swtpm's format of one */
+  char *secret;  /* uuid of what its state is encrypted with, or NULL */
+} VarveLibvirtTpm;
+
 typedef struct {
   char *type; /* "kvm", "qemu" */
   char *arch;
   char *machine;
   char *emulator;
-  char *nvram;      /* path of the host, or NULL */
-  char *dac_label;  /* "+64055:+64055": who QEMU runs as; a running domain's document only */
-  GPtrArray *disks; /* of VarveLibvirtDisk, in the document's order */
+  char *nvram;          /* path of the host, or NULL */
+  char *dac_label;      /* "+64055:+64055": who QEMU runs as; a running domain's document only */
+  VarveLibvirtTpm *tpm; /* NULL: none, or one of the host's */
+  GPtrArray *disks;     /* of VarveLibvirtDisk, in the document's order */
 } VarveLibvirtDefinition;
 
 VarveLibvirtDefinition *varve_libvirt_definition_parse (const char *xml, GError **error);
@@ -82,6 +92,9 @@ void varve_libvirt_checkpoint_free (VarveLibvirtCheckpoint *checkpoint);
  * session's own user). False only for a document that cannot be read. */
 bool varve_libvirt_capabilities_label (const char *xml, const char *type, char **out_label,
                                        GError **error);
+
+/* The <domainCapabilities> of a host: whether a domain there can have such a TPM. */
+bool varve_libvirt_capabilities_tpm (const char *xml, const VarveLibvirtTpm *tpm);
 
 typedef struct {
   bool backup;    /* <features><backup supported='yes'/> */

@@ -292,12 +292,9 @@ qmp_state (VarveDomain *base, VarveDomainState *out, GCancellable *cancellable, 
 }
 
 static bool
-qmp_domain_xml (VarveDomain *base, char **out_xml, GBytes **out_nvram, char **out_why_not,
-                GCancellable *cancellable, GError **error)
+qmp_files (VarveDomain *base, VarveDomainFiles *out, GCancellable *cancellable, GError **error)
 {
-  *out_xml = NULL;
-  *out_nvram = NULL;
-  *out_why_not = g_strdup ("A bare QEMU has no domain XML: keep its command line with the backup.");
+  out->why_not = g_strdup ("A bare QEMU has no domain XML: keep its command line with the backup.");
   return true;
 }
 
@@ -320,7 +317,7 @@ static const VarveDomainOps qmp_ops = {
   .state = qmp_state,
   .freeze = varve_qmp_freeze,
   .thaw = varve_qmp_thaw,
-  .domain_xml = qmp_domain_xml,
+  .files = qmp_files,
   .check = varve_qmp_check,
   .start = varve_qmp_start,
   .attach = varve_qmp_attach,
