@@ -426,8 +426,7 @@ varve_job_open (const char *path, VarveXml **out, GError **error)
   size_t length = 0;
 
   if (!varve_read_file (path, VARVE_XML_MAX_BYTES, &data, &length, error)) {
-    if (error)
-      (*error)->code = VARVE_ERROR_DOCUMENT;
+    varve_reclassify (error, VARVE_ERROR_DOCUMENT);
     return varve_prefix (error, "The document cannot be read");
   }
   *out = varve_xml_new (data, length, path);

@@ -131,8 +131,7 @@ partly (unsigned done, GError **error)
 {
   if (done == 0 || g_error_matches (*error, G_IO_ERROR, G_IO_ERROR_CANCELLED))
     return false;
-  (*error)->domain = VARVE_ERROR;
-  (*error)->code = VARVE_ERROR_PARTIAL;
+  varve_reclassify (error, VARVE_ERROR_PARTIAL);
   return varve_prefix (error, "The first %u of the job's actions were done, then one failed", done);
 }
 

@@ -134,6 +134,16 @@ varve_classify (bool ok, VarveError code, GError **error)
   return ok;
 }
 
+bool
+varve_reclassify (GError **error, VarveError code)
+{
+  if (error && *error) {
+    (*error)->domain = VARVE_ERROR;
+    (*error)->code = (int)code;
+  }
+  return false;
+}
+
 void
 varve_keep_first (GError **into, GError **from)
 {

@@ -27,6 +27,10 @@ bool varve_prefix (GError **error, const char *format, ...) G_GNUC_PRINTF (2, 3)
  * @code: for steps that do not know what they are done for. */
 bool varve_classify (bool ok, VarveError code, GError **error);
 
+/* Gives an error on its way up another class, whatever it had: where the one below is right for the step, and wrong for
+ * who asked. Always returns false. */
+bool varve_reclassify (GError **error, VarveError code);
+
 /* Keep the first error of several: moves *@from into *@into when that is still unset, else frees
  * it. */
 void varve_keep_first (GError **into, GError **from);

@@ -148,6 +148,20 @@ test_classify (void)
   g_assert_null (none);
 }
 
+static void
+test_reclassify (void)
+{
+  g_autoptr (GError) ours = g_error_new_literal (VARVE_ERROR, VARVE_ERROR_BUSY, "busy");
+  g_autoptr (GError) other = g_error_new_literal (G_IO_ERROR, G_IO_ERROR_FAILED, "failed");
+
+  g_assert_false (varve_reclassify (&ours, VARVE_ERROR_REFUSED));
+  g_assert_error (ours, VARVE_ERROR, VARVE_ERROR_REFUSED);
+  g_assert_cmpstr (ours->message, ==, "busy");
+  g_assert_false (varve_reclassify (&other, VARVE_ERROR_PARTIAL));
+  g_assert_error (other, VARVE_ERROR, VARVE_ERROR_PARTIAL);
+  g_assert_false (varve_reclassify (NULL, VARVE_ERROR_BUSY));
+}
+
 int
 main (int argc, char **argv)
 {
@@ -157,6 +171,7 @@ main (int argc, char **argv)
   g_test_add_func ("/error/full-disk", test_full_disk_has_its_code);
   g_test_add_func ("/error/prefix", test_prefix);
   g_test_add_func ("/error/classify", test_classify);
+  g_test_add_func ("/error/reclassify", test_reclassify);
   g_test_add_func ("/error/keep-first", test_keep_first);
   g_test_add_func ("/error/exit-status", test_exit_status);
   g_test_add_func ("/error/exit-status-other", test_exit_status_of_other_domains);

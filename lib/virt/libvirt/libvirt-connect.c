@@ -66,7 +66,7 @@ open_connection (const char *uri, GError **error)
   varve_libvirt_throw (error, "Cannot connect to libvirt at '%s'", uri);
   /* Whatever was in the way. */
   if (error && varve_error_matches (*error, VARVE_ERROR_HYPERVISOR))
-    (*error)->code = VARVE_ERROR_SOURCE_UNREACHABLE;
+    varve_reclassify (error, VARVE_ERROR_SOURCE_UNREACHABLE);
   return NULL;
 }
 

@@ -81,9 +81,7 @@ check_machine (Check *check, GError **error)
                        "%s). Install what is missing, " BY_HAND,
                        check->wanted->name, d->type, d->machine ? d->machine : "of the default",
                        d->emulator ? d->emulator : "of the default");
-  if (error)
-    (*error)->code = VARVE_ERROR_REFUSED;
-  return false;
+  return varve_reclassify (error, VARVE_ERROR_REFUSED);
 }
 
 static char *
