@@ -89,13 +89,6 @@ describe_disks (VarveCheckpoint *checkpoint, bool size)
 }
 
 static void
-json_flag (JsonBuilder *object, const char *name, bool value)
-{
-  json_builder_set_member_name (object, name);
-  json_builder_add_boolean_value (object, value);
-}
-
-static void
 json_disk (JsonBuilder *object, const VarveCheckpointDisk *disk, bool size)
 {
   json_builder_begin_object (object);
@@ -104,10 +97,10 @@ json_disk (JsonBuilder *object, const VarveCheckpointDisk *disk, bool size)
     cli_json_number (object, "changed", (gint64)disk->changed);
   if (disk->granularity)
     cli_json_number (object, "granularity", disk->granularity);
-  json_flag (object, "recording", disk->recording);
-  json_flag (object, "persistent", disk->persistent);
-  json_flag (object, "inconsistent", disk->inconsistent);
-  json_flag (object, "missing", disk->missing);
+  cli_json_flag (object, "recording", disk->recording);
+  cli_json_flag (object, "persistent", disk->persistent);
+  cli_json_flag (object, "inconsistent", disk->inconsistent);
+  cli_json_flag (object, "missing", disk->missing);
   json_builder_end_object (object);
 }
 
@@ -267,7 +260,7 @@ print_finding (Cli *cli, VarveFinding *finding)
   g_autoptr (JsonBuilder) object = cli_json_begin ("finding");
 
   cli_json_string (object, "kind", varve_finding_get_kind (finding));
-  json_flag (object, "damage", varve_finding_is_damage (finding));
+  cli_json_flag (object, "damage", varve_finding_is_damage (finding));
   cli_json_string (object, "state", state);
   cli_json_string (object, "checkpoint", checkpoint);
   cli_json_string (object, "disk", varve_finding_get_disk (finding));

@@ -21,7 +21,7 @@ typedef struct {
   char *disk;
   /* Of the action that was done last: */
   char *backup;
-  char *why_nothing; /* why it wrote nothing; NULL: it did write */
+  bool unchanged; /* it found that there is nothing to write */
 } CliOutput;
 
 /* A VarveEventFunc; @output is a CliOutput. */
@@ -33,6 +33,7 @@ void cli_output_line (CliOutput *output, const char *format, ...) G_GNUC_PRINTF 
 void cli_output_json (CliOutput *output, JsonBuilder *object);
 JsonBuilder *cli_json_begin (const char *event);
 void cli_json_string (JsonBuilder *object, const char *name, const char *value);
+void cli_json_flag (JsonBuilder *object, const char *name, bool value);
 void cli_json_number (JsonBuilder *object, const char *name, gint64 value);
 void cli_output_error (CliOutput *output, const GError *error, int status);
 /* For programs only (describe.c): a backup with its disks; something that is wrong. */

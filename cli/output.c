@@ -53,6 +53,13 @@ cli_json_number (JsonBuilder *object, const char *name, gint64 value)
 }
 
 void
+cli_json_flag (JsonBuilder *object, const char *name, bool value)
+{
+  json_builder_set_member_name (object, name);
+  json_builder_add_boolean_value (object, value);
+}
+
+void
 cli_output_json (CliOutput *output, JsonBuilder *object)
 {
   g_autoptr (JsonNode) root = NULL;
@@ -87,6 +94,8 @@ event_json (CliOutput *output, const VarveEvent *event)
   }
   if (event->type == VARVE_EVENT_SNAPSHOT_STARTED)
     cli_json_number (object, "pause_us", (gint64)event->pause_us);
+  if (event->unchanged)
+    cli_json_flag (object, "unchanged", true);
   cli_output_json (output, object);
 }
 
@@ -283,8 +292,7 @@ cli_output_event (const VarveEvent *event, gpointer data)
   if (event->type == VARVE_EVENT_RUN_DONE) {
     g_free (output->backup);
     output->backup = g_strdup (event->backup);
-    g_free (output->why_nothing);
-    output->why_nothing = g_strdup (event->text);
+    output->unchanged = event->unchanged;
   }
   if (output->json)
     event_json (output, event);

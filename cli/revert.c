@@ -88,13 +88,6 @@ whole_backup (const char *domain, const char *backup)
   return backup[0] == '@' ? g_strconcat (domain, backup, NULL) : g_strdup (backup);
 }
 
-/* The plan found that there is nothing to write: so there is nothing to ask. */
-static bool
-is_done (const Cli *cli)
-{
-  return g_strcmp0 (cli->output.why_nothing, "nothing to write") == 0;
-}
-
 static bool
 is_yes (const char *answer)
 {
@@ -140,6 +133,7 @@ cli_revert (Cli *cli, int argc, char **argv, GError **error)
     return run (cli, &o, argv[1], backup, o.dry_run, error);
   if (!run (cli, &o, argv[1], backup, true, error))
     return false;
-  return is_done (cli) ||
+  /* Where the plan found that there is nothing to write, there is nothing to ask. */
+  return cli->output.unchanged ||
          (ask (cli, argv[1], error) && run (cli, &o, argv[1], cli->output.backup, false, error));
 }

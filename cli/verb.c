@@ -34,6 +34,5 @@ cli_run_verb (CliVerb verb, int argc, char **argv)
   }
   g_free (cli.output.disk);
   g_free (cli.output.backup);
-  g_free (cli.output.why_nothing);
   return status;
 }

@@ -289,6 +289,7 @@ varve_run_revert (const VarveRunContext *context, const VarveRevertDef *def,
   if (!def->dry_run && !nothing && !carry_out (&revert, cancellable, error))
     return false;
   emit (&revert, (VarveEvent){ .type = VARVE_EVENT_RUN_DONE,
+                               .unchanged = nothing,
                                .text = nothing        ? "nothing to write"
                                        : def->dry_run ? "dry run"
                                                       : NULL });

@@ -73,8 +73,9 @@ VARVE_API const char *varve_event_type_get_name (VarveEventType type);
  * @total: bytes in all
  * @stored: bytes written to the store or target
  * @pause_us: microseconds
+ * @unchanged: of %VARVE_EVENT_RUN_DONE: all was as it is wanted already, so that there was nothing to write
  *
- * One thing that happened. Fields that an event type does not name are %NULL or 0. An event that a
+ * One thing that happened. Fields that an event type does not name are %NULL, 0 or %FALSE. An event that a
  * #VarveEventFunc is given belongs to the library and is valid during the call only; whoever wants
  * it for longer copies it.
  *
@@ -94,6 +95,7 @@ typedef struct {
   guint64 total;
   guint64 stored;
   guint64 pause_us;
+  gboolean unchanged;
 } VarveEvent;
 
 VARVE_API GType varve_event_get_type (void);

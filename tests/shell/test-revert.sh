@@ -8,7 +8,7 @@
 # that runs is refused. Argument: image, qmp or libvirt.
 . "$(dirname "$0")/functions.sh"
 requires_qemu
-requires qemu-img qemu-io qemu-storage-daemon python3
+requires qemu-img qemu-io qemu-storage-daemon python3 jq
 
 driver=$1
 disk_files=(vda="$tmp/a.qcow2" vdb="$tmp/b.qcow2")
@@ -166,6 +166,11 @@ assert_contains "$tmp/revert.log" "Nothing was written: nothing to write"
 assert_nothing_left
 proved_backup
 assert_decision vda incremental "changed since backup ${backups[2]}"
+
+varve revert "${backup_args[@]}" --from "images:$store" --disk vda "$last_backup" --dry-run --json > "$tmp/json"
+jq -es '.[-1] | .event == "run-done" and .unchanged' "$tmp/json"
+varve revert "${backup_args[@]}" --from "images:$store" --disk vda "${backups[0]}" --dry-run --json > "$tmp/json"
+jq -es '.[-1] | .text == "dry run" and (has("unchanged") | not)' "$tmp/json"
 
 # Another backup now, of the same content: there is no more to do, and the next increment on either is exact.
 expect_status 0 varve revert "${backup_args[@]}" --from "images:$store" --disk vda "${backups[2]}" < /dev/null
