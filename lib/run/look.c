@@ -141,7 +141,7 @@ varve_look_plan (const VarveLook *look, const VarveLookPlan *wanted, GError **er
     .incremental = wanted->incremental,
     .disks = look->disks,
     .bitmaps = look->bitmaps,
-    .manifests = look->store->uri ? look->manifests : NULL,
+    .manifests = varve_store_impl_keeps (look->store) ? look->manifests : NULL,
     .include = wanted->include,
     .exclude = wanted->exclude,
     .max_chain = wanted->max_chain,

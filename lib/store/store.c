@@ -119,6 +119,12 @@ varve_store_open (const char *store, GError **error)
   return object;
 }
 
+bool
+varve_store_impl_keeps (const VarveStoreImpl *impl)
+{
+  return impl->uri != NULL;
+}
+
 VarveStoreImpl *
 varve_store_get_impl (VarveStore *store)
 {

@@ -108,7 +108,7 @@ typedef struct {
 
 struct VarveStoreImpl {
   const VarveStoreOps *ops;
-  char *uri;  /* STORE as given */
+  char *uri;  /* STORE as given; NULL: targets of the disks' own */
   char *uuid; /* of the store */
 };
 
@@ -123,6 +123,9 @@ void varve_store_impl_free (VarveStoreImpl *impl);
 VarveStoreImpl *varve_store_get_impl (VarveStore *store);
 /* (transfer none) */
 const VarveManifest *varve_backup_manifest (VarveBackup *backup);
+
+/* Whether it keeps backups by name, for others to build on: targets of the disks' own are written, and forgotten. */
+bool varve_store_impl_keeps (const VarveStoreImpl *impl);
 
 void varve_store_target_clear (VarveStoreTarget *target);
 void varve_store_read_free (VarveStoreRead *read);
