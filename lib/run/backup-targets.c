@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Copyright the varve authors */
 
-/* A backup to named targets. It is read from the frozen view, as any pull, also where the target is an NBD export: the
- * guest waits for scratch only, and what hangs with a server that hangs is varve, not a QEMU that could then neither end
- * the job nor stop its guest. */
+/* Named targets against what the plan says of the disks, before anything is written. Who writes them is backup-mode.c's
+ * choice. */
 #include "config.h"
 
 #include "run/backup.h"
