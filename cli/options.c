@@ -81,6 +81,13 @@ is_nbd (const char *path)
   return g_str_has_prefix (path, "nbd") && strstr (path, "://") != NULL;
 }
 
+/* As a path it would be one below the working directory, which nobody means. */
+static bool
+is_other_uri (const char *path)
+{
+  return !is_nbd (path) && g_uri_peek_scheme (path) && strstr (path, "://");
+}
+
 CliDisk *
 cli_disk_parse (const char *text, GError **error)
 {
@@ -95,6 +102,13 @@ cli_disk_parse (const char *text, GError **error)
   rest = equals + 1;
   disk->name = g_strndup (text, (gsize)(equals - text));
   path = next_word (&rest);
+  if (is_other_uri (path)) {
+    cli_usage (error,
+               "'%s' of disk '%s' is neither a path nor the URI of an NBD export (nbd://, nbds://, "
+               "nbd+unix://, nbds+unix://).",
+               path, disk->name);
+    return NULL;
+  }
   disk->path = is_nbd (path) ? g_strdup (path) : g_canonicalize_filename (path, NULL);
   while (*rest) {
     g_autofree char *word = next_word (&rest);

@@ -54,7 +54,9 @@ varve_target_look (const char *path, VarveTargetKind *out, GError **error)
     *out = VARVE_TARGET_DEVICE;
   else
     return varve_throw (error, VARVE_ERROR_REFUSED,
-                        "The target '%s' is neither a regular file nor a block device.", path);
+                        "The target '%s' is neither a regular file nor a block device. Name "
+                        "another.",
+                        path);
   return true;
 }
 
@@ -201,7 +203,7 @@ open_nbd (const VarveTarget *target, uint64_t size, GCancellable *cancellable, G
   if (sink->size < size || (sink->size > size && size % sink->alignment != 0)) {
     varve_throw (error, VARVE_ERROR_REFUSED,
                  "The NBD export '%s' has %" G_GUINT64_FORMAT " bytes in blocks of %u, and disk "
-                 "'%s' needs %" G_GUINT64_FORMAT ".",
+                 "'%s' needs %" G_GUINT64_FORMAT ". Name one that has room for it.",
                  target->path, sink->size, sink->alignment, target->disk, size);
     return NULL;
   }

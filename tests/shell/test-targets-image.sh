@@ -186,6 +186,37 @@ refused 8 'in use by a running QEMU' --target "plain=$tmp/device.img" --force
 end_process "$used_pid"
 varve backup "${backup_args[@]}" --disk raw --to "images:$store" > "$tmp/store.log"
 refused 4 "lies inside the store '$store'" --target "raw=$store/web01.raw"
+
+# Which disk, which target, and what to do: whoever copies.
+echo precious > "$tmp/out/there"
+mkdir "$tmp/out/directory"
+truncate -s 4M "$tmp/short.img"
+short=$(losetup --find --show "$tmp/short.img")
+cleanup_fn losetup -d "$short"
+small_mount "$tmp/read-only" 1M
+mount -o remount,ro "$tmp/read-only"
+for mode in pull push; do
+  refused 4 "Disk 'raw': The target '$tmp/out/there' exists already. Name another, or use --force" \
+    --target "raw=$tmp/out/there" --mode "$mode"
+  refused 4 "Disk 'raw': The target '$tmp/out/directory' is neither .* Name another" \
+    --target "raw=$tmp/out/directory" --force --mode "$mode"
+  refused 6 "Disk 'raw': The directory of the target '$tmp/nowhere/x' is not there. Make it, or name another" \
+    --target "raw=$tmp/nowhere/x" --mode "$mode"
+  refused 6 "Disk 'raw': The directory of the target '$tmp/read-only/x' cannot be written; name another: Read-only" \
+    --target "raw=$tmp/read-only/x" --mode "$mode"
+  refused 4 "Disk 'plain': The target '$short' has 4194304 bytes, .* Name one that is large enough" \
+    --target "plain=$short" --force --mode "$mode"
+  refused 4 "Disk 'plain': A qcow2 image cannot be written to '$short', which is a block device: use format 'raw'" \
+    --target "plain=$short,format=qcow2" --force --mode "$mode"
+  refused 2 "The target's format is 'vmdk': it can be 'raw' or 'qcow2'" --target "raw=$tmp/out/x,format=vmdk" --mode "$mode"
+  refused 6 "Disk 'raw' .* its target, which must be an NBD export that can be reached and written: .*$tmp/nowhere.sock" \
+    --target "raw=nbd+unix:///x?socket=$tmp/nowhere.sock" --force --mode "$mode"
+  refused 2 "'http://host/x' of disk 'raw' is neither a path nor the URI of an NBD export" \
+    --target "raw=http://host/x" --mode "$mode"
+done
+assert_equal "$(cat "$tmp/out/there")" precious "a target that was refused"
+rm -r "$tmp/out/there" "$tmp/out/directory"
+
 # What makes no sense.
 refused 4 'use format .raw.' --target "plain=$device,format=qcow2" --force
 refused 4 'a block device, whose content would be lost' --target "plain=$device"
@@ -195,7 +226,7 @@ refused 2 'no sums that anything could be verified by' --target "raw=$tmp/out/x"
 refused 2 'each that is backed up needs one' --target "raw=$tmp/out/x" --disk plain
 refused 2 'Name one domain, and either a store' --target "raw=$tmp/out/x" --to "images:$store"
 refused 2 'key-file= has no meaning' --target "raw=$tmp/out/x,key-file=$tmp/key"
-refused 4 "has 16777216 bytes" --target "raw=$chain_uri" --force
+refused 4 "has 16777216 bytes .* Name one that has room for it" --target "raw=$chain_uri" --force
 
 # No room: nothing is left, and what was there stays.
 small_mount "$tmp/small" 2M

@@ -5,6 +5,7 @@
 
 #include "store/targets/targets.h"
 
+#include <errno.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -124,11 +125,17 @@ check_directory (const VarveTargetsDisk *target, GError **error)
 {
   g_autofree char *directory = g_path_get_dirname (target->as.path);
 
-  if (target->kind != VARVE_TARGET_ABSENT || g_file_test (directory, G_FILE_TEST_IS_DIR))
+  if (target->kind != VARVE_TARGET_ABSENT && target->kind != VARVE_TARGET_FILE)
     return true;
-  return varve_throw (error, VARVE_ERROR_STORE_UNREACHABLE,
-                      "The directory of the target '%s' is not there. Make it, or name another.",
-                      target->as.path);
+  if (!g_file_test (directory, G_FILE_TEST_IS_DIR))
+    return varve_throw (error, VARVE_ERROR_STORE_UNREACHABLE,
+                        "The directory of the target '%s' is not there. Make it, or name another.",
+                        target->as.path);
+  /* Changes are written into the file; all else beside it, until it is complete. */
+  return target->changes || access (directory, W_OK) == 0 ||
+         varve_throw_errno (error, VARVE_ERROR_STORE_UNREACHABLE, errno,
+                            "The directory of the target '%s' cannot be written; name another",
+                            target->as.path);
 }
 
 bool
@@ -150,8 +157,9 @@ varve_targets_check (VarveStoreImpl *impl, const char *disk, uint64_t size, bool
     return varve_throw (error, VARVE_ERROR_USAGE, "Disk '%s' has no target.", disk);
   target->changes = changes;
   target->size = size;
-  return check_distinct (impl, target, error) && check_no_store (target, error) &&
-         varve_targets_look (target, error);
+  return check_distinct (impl, target, error) &&
+         ((check_no_store (target, error) && varve_targets_look (target, error)) ||
+          varve_prefix (error, "Disk '%s'", disk));
 }
 
 /* --- a backup --------------------------------------------------------------------------------- */
@@ -214,7 +222,10 @@ connect_servers (VarveTargetsWrite *write, GCancellable *cancellable, GError **e
 
     if (target->size > 0 && target->kind == VARVE_TARGET_NBD &&
         varve_targets_open (write, target, cancellable, error) == NULL)
-      return varve_prefix (error, "Disk '%s' cannot be copied to its target", target->as.disk);
+      return varve_prefix (error,
+                           "Disk '%s' cannot be copied to its target, which must be an NBD export "
+                           "that can be reached and written",
+                           target->as.disk);
   }
   return true;
 }
