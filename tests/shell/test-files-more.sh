@@ -102,17 +102,6 @@ cmp -n 1024 "$tmp/replayed" "$tmp/block"
 cmp -i 1024 "$tmp/replayed" "$tmp/system/top/numbers"
 
 # A file system whose beginning cannot be read is not taken for none.
-layer=$(echo "$store"/*/*/vda.qcow2)
-python3 - "$layer" << 'END'
-import os, struct, sys
-os.chmod(sys.argv[1], 0o600)
-with open(sys.argv[1], 'r+b') as image:
-    image.seek(40)
-    top, = struct.unpack('>Q', image.read(8))
-    image.seek(top)
-    table = struct.unpack('>Q', image.read(8))[0] & 0x00fffffffffffe00
-    image.seek(table + 16 * 8)
-    image.write(struct.pack('>Q', 0x8000123456780000))
-END
+"$shell_dir/damage-layer.py" "$store"/*/*/vda.qcow2 $((1 << 20))
 expect_status 7 varve files "${from[@]}" dirty@latest
 assert_contains "$tmp/said.log" 'damaged at guest offset'

@@ -86,21 +86,13 @@ assert_json "$tmp/list.json" '{"/etc", "/bin", "/data", "/srv"} <= at.keys()
 
 # ---- extracted, from a store that is damaged in the midst of one file ---------------------------------
 # The table of the layer leads nowhere for 64 KiB of what is known.
-damaged=$(python3 - "$tmp/a.raw" "$store"/*/*/vda.qcow2 << 'END'
-import os, struct, sys
+damaged=$(python3 - "$tmp/a.raw" << 'END'
+import sys
 disk = open(sys.argv[1], 'rb').read()
-at = disk.index(b'what is known is found again\n' * 9000) + 131072 & ~65535
-os.chmod(sys.argv[2], 0o600)
-with open(sys.argv[2], 'r+b') as image:
-    image.seek(40)
-    top, = struct.unpack('>Q', image.read(8))
-    image.seek(top)
-    table = struct.unpack('>Q', image.read(8))[0] & 0x00fffffffffffe00
-    image.seek(table + at // 65536 * 8)
-    image.write(struct.pack('>Q', 0x8000123456780000))
-print(at)
+print(disk.index(b'what is known is found again\n' * 9000) + 131072 & ~65535)
 END
 )
+"$shell_dir/damage-layer.py" "$store"/*/*/vda.qcow2 "$damaged"
 refused 7 'damaged' "${from[@]}" web01@latest /srv/tree /srv/strange /data /no/such --to "$tmp/out"
 assert_contains "$tmp/said.log" "warning: '/srv/tree/known' cannot be read"
 assert_contains "$tmp/said.log" "warning: There is no '/no/such'"

@@ -217,20 +217,9 @@ done
 
 # --- damage ---------------------------------------------------------------------------------------
 
-# A layer whose table leads nowhere for 14M to 15M: an error there, and no zeros; all else is as it was. Where the tables
-# are, the header says.
+# A layer whose table leads nowhere for 14M to 15M: an error there, and no zeros; all else is as it was.
 layer=$(layer_of "${backups[1]}" vda)
-chmod 600 "$layer"
-python3 - "$layer" << 'END'
-import struct, sys
-with open(sys.argv[1], 'r+b') as image:
-    image.seek(40)
-    top, = struct.unpack('>Q', image.read(8))
-    image.seek(top)
-    table = struct.unpack('>Q', image.read(8))[0] & 0x00fffffffffffe00
-    image.seek(table + 14 * 16 * 8)
-    image.write(struct.pack('>Q', 0x8000123456780000) * 16)
-END
+"$shell_dir/damage-layer.py" "$layer" $((14 << 20)) $((1 << 20))
 serve "${backups[1]}"
 qemu-io -r -f raw "$(uri_of vda)" -c 'read -P 2 15437k 1M' -c 'read 13M 1M' -c 'read 200M 1M' > "$tmp/io.log"
 expect_status 1 nbdcopy "$(uri_of vda)" "$tmp/damaged.raw"

@@ -167,17 +167,7 @@ assert_contains "$tmp/said.log" 'go with --boot'
 
 # Where the boot sector reads, the table leads nowhere.
 layer=$(echo "$store"/*/"$good"/vda.qcow2)
-chmod 600 "$layer"
-python3 - "$layer" << 'END'
-import struct, sys
-with open(sys.argv[1], 'r+b') as image:
-    image.seek(40)
-    top, = struct.unpack('>Q', image.read(8))
-    image.seek(top)
-    table = struct.unpack('>Q', image.read(8))[0] & 0x00fffffffffffe00
-    image.seek(table + 16 * 8)
-    image.write(struct.pack('>Q', 0x8000123456780000))
-END
+"$shell_dir/damage-layer.py" "$layer" $((1 << 20))
 boot 7 "$good" --sign 'console:root is well' --timeout 60 --memory 64M
 assert_contains "$tmp/said.log" "a disk of it could not be read: .*'$layer' is damaged at guest offset"
 
