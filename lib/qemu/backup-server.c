@@ -81,6 +81,20 @@ forget_process (VarveBackupServer *server)
   g_clear_object (&server->process);
 }
 
+/* As NBD has it, so that nbdkit does not complain of us: its greeting read, our flags, NBD_OPT_ABORT. */
+static void
+take_leave (int fd)
+{
+  static const char parting[] = "\0\0\0\3IHAVEOPT\0\0\0\2\0\0\0\0";
+  const struct timeval patience = { .tv_sec = 2 };
+  char greeting[18], answer[20];
+
+  setsockopt (fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
+  if (recv (fd, greeting, sizeof greeting, MSG_WAITALL) == sizeof greeting &&
+      send (fd, parting, sizeof parting - 1, MSG_NOSIGNAL) == sizeof parting - 1)
+    recv (fd, answer, sizeof answer, MSG_WAITALL);
+}
+
 /* The process that listens on the socket; 0: none does. */
 static pid_t
 listener (const char *path)
@@ -96,6 +110,8 @@ listener (const char *path)
   if (connect (fd, (struct sockaddr *)&address, sizeof address) != 0 ||
       getsockopt (fd, SOL_SOCKET, SO_PEERCRED, &peer, &length) != 0)
     peer.pid = 0;
+  if (peer.pid > 0)
+    take_leave (fd);
   close (fd);
   return peer.pid;
 }

@@ -22,7 +22,7 @@ typedef struct {
   const char *store;     /* STORE argument: images:DIR */
   const char *backup;    /* its id */
   const char *directory; /* private, existing: it alone keeps others from the socket */
-  VarveChildKind kind;   /* DIES_WITH_US, or OUTLIVES_US: the guest needs it longer than us */
+  VarveChildKind kind;   /* DIES_WITH_US, or KEPT: the guest needs it longer than us */
 } VarveBackupServerOptions;
 
 /* Returns when readers can connect. One that still listens in that directory, of a varve that is gone, is taken over.

@@ -13,6 +13,7 @@
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -26,6 +27,27 @@ typedef struct {
   pid_t parent;
 } Setup;
 
+/* The process that we started does nothing but wait for its child, the program, and lets go of all that it has of us. */
+static void
+keep_child (void)
+{
+  struct rlimit limit;
+  int status = 0;
+  pid_t pid;
+
+  if (getrlimit (RLIMIT_NOFILE, &limit) == 0) {
+    limit.rlim_cur = limit.rlim_max;
+    setrlimit (RLIMIT_NOFILE, &limit);
+  }
+  pid = fork ();
+  if (pid == 0)
+    return;
+  close_range (0, ~0U, 0);
+  while (pid > 0 && waitpid (pid, &status, 0) < 0 && errno == EINTR)
+    ;
+  _exit (pid > 0 && WIFEXITED (status) ? WEXITSTATUS (status) : 1);
+}
+
 /* Runs in the child: async-signal-safe calls only. */
 static void
 set_up_child (gpointer data)
@@ -34,7 +56,7 @@ set_up_child (gpointer data)
   const Setup *setup = data;
   sigset_t none;
 
-  if (setup->kind == VARVE_CHILD_OUTLIVES_US)
+  if (setup->kind == VARVE_CHILD_OUTLIVES_US || setup->kind == VARVE_CHILD_KEPT)
     setsid ();
   else
     setpgid (0, 0);
@@ -44,6 +66,8 @@ set_up_child (gpointer data)
   sigprocmask (SIG_SETMASK, &none, NULL);
   prctl (PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
 
+  if (setup->kind == VARVE_CHILD_KEPT)
+    keep_child ();
   if (setup->kind != VARVE_CHILD_DIES_WITH_US)
     return;
   prctl (PR_SET_PDEATHSIG, SIGTERM);

@@ -14,6 +14,9 @@ typedef enum {
   VARVE_CHILD_MAY_BE_ENDED, /* only reads: a fired cancellable kills it */
   VARVE_CHILD_DIES_WITH_US, /* SIGTERM when the thread that started it ends */
   VARVE_CHILD_OUTLIVES_US, /* in a session of its own: neither our end nor the terminal's reaches it */
+  /* The same for a program that asks to be ended with its parent, as nbdkit does: it gets one that lives as long as itself, and
+   * may have as many files open as anybody. */
+  VARVE_CHILD_KEPT,
 } VarveChildKind;
 
 /* A launcher for children of @kind, with stdin from /dev/null. (transfer full) */

@@ -131,8 +131,11 @@ test_restart (Backup *f, gconstpointer data)
   g_autoptr (GError) error = NULL;
   VarveBackupServer *server = begin (f, VARVE_CHILD_DIES_WITH_US);
   pid_t first = varve_backup_server_pid (server);
+  g_autofree char *words = NULL;
 
   assert_reads (varve_backup_server_socket (server));
+  words = varve_backup_server_words (server);
+  g_assert_cmpstr (words, ==, "");
   g_assert_true (varve_backup_server_restart (server, NULL, &error));
   g_assert_cmpint (varve_backup_server_pid (server), ==, first);
 
@@ -152,11 +155,11 @@ test_restart (Backup *f, gconstpointer data)
 static void
 test_take_over (Backup *f, gconstpointer data)
 {
-  VarveBackupServer *server = begin (f, VARVE_CHILD_OUTLIVES_US);
+  VarveBackupServer *server = begin (f, VARVE_CHILD_KEPT);
   pid_t pid = varve_backup_server_pid (server);
 
   varve_backup_server_leave (server);
-  server = begin (f, VARVE_CHILD_OUTLIVES_US);
+  server = begin (f, VARVE_CHILD_KEPT);
   g_assert_cmpint (varve_backup_server_pid (server), ==, pid);
   assert_reads (varve_backup_server_socket (server));
 
