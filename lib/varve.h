@@ -12,6 +12,7 @@
 #include "varve-error.h"
 #include "varve-event.h"
 #include "varve-job.h"
+#include "varve-restore-action.h"
 #include "varve-verify-action.h"
 #include "varve-store.h"
 #include "varve-run.h"

@@ -67,8 +67,11 @@ typedef struct {
   GPtrArray *disks; /* of VarveRestoreDisk */
   char *directory;  /* or NULL */
   char *directory_format;
-  char *define;     /* name of a domain that is defined for them, or NULL */
-  char *define_uri; /* where: a libvirt */
+  char *define;      /* name of a domain that is defined for them, or NULL */
+  char *define_uri;  /* where: a libvirt */
+  bool instant;      /* the guest runs at once, and the disks are filled meanwhile */
+  char *instant_uri; /* a bare QEMU; NULL: the domain that is defined */
+  uint64_t speed;    /* … at so many bytes per second at most; 0: no limit */
   bool force;
   bool over;
 } VarveRestoreDef;

@@ -99,3 +99,13 @@ varve_restore_action_set_over (VarveRestoreAction *action, gboolean over)
   g_return_if_fail (VARVE_IS_RESTORE_ACTION (action));
   action->def->over = over;
 }
+
+void
+varve_restore_action_set_instant (VarveRestoreAction *action, gboolean instant, const char *uri,
+                                  guint64 speed)
+{
+  g_return_if_fail (VARVE_IS_RESTORE_ACTION (action));
+  action->def->instant = instant;
+  varve_set_text (&action->def->instant_uri, uri);
+  action->def->speed = speed;
+}

@@ -44,6 +44,7 @@ varve_restore_def_free (VarveRestoreDef *def)
   g_free (def->directory_format);
   g_free (def->define);
   g_free (def->define_uri);
+  g_free (def->instant_uri);
   g_free (def);
 }
 
@@ -124,6 +125,23 @@ parse_define (VarveXml *xml, const xmlNode *node, VarveRestoreDef *def)
   def->define_uri = varve_xml_attribute (node, "uri");
 }
 
+static void
+parse_speed (VarveXml *xml, const xmlNode *node, VarveRestoreDef *def)
+{
+  g_autofree char *text = varve_xml_text (node);
+
+  varve_xml_shape (xml, node, "unit?", NULL);
+  varve_xml_parse_bytes (xml, node, "The speed", text, &def->speed);
+}
+
+static void
+parse_instant (VarveXml *xml, const xmlNode *node, VarveRestoreDef *def)
+{
+  varve_xml_shape (xml, node, "uri?", "");
+  def->instant = true;
+  def->instant_uri = varve_xml_attribute (node, "uri");
+}
+
 VarveRestoreDef *
 varve_restore_def_parse (VarveXml *xml, const xmlNode *node)
 {
@@ -133,8 +151,10 @@ varve_restore_def_parse (VarveXml *xml, const xmlNode *node)
   const xmlNode *disks = varve_xml_child (node, "disks");
   const xmlNode *directory = varve_xml_child (node, "directory");
   const xmlNode *define = varve_xml_child (node, "define");
+  const xmlNode *instant = varve_xml_child (node, "instant");
+  const xmlNode *speed = varve_xml_child (node, "speed");
 
-  varve_xml_shape (xml, node, "name?", "source backup disks? directory? define?");
+  varve_xml_shape (xml, node, "name?", "source backup disks? directory? define? instant? speed?");
   def->name = varve_xml_attribute (node, "name");
   if (source)
     def->store = varve_job_parse_store (xml, source, NULL);
@@ -148,6 +168,10 @@ varve_restore_def_parse (VarveXml *xml, const xmlNode *node)
     parse_directory (xml, directory, def);
   if (define)
     parse_define (xml, define, def);
+  if (instant)
+    parse_instant (xml, instant, def);
+  if (speed)
+    parse_speed (xml, speed, def);
   return def;
 }
 
@@ -200,6 +224,55 @@ check_define (const VarveRestoreDef *def, const VarveJobChecker *checker)
   }
 }
 
+/* Who has the disks while they are filled. */
+static void
+check_instant_domain (const VarveRestoreDef *def, const VarveJobChecker *checker)
+{
+  if (!def->define && !def->instant_uri)
+    varve_job_complain (checker, "instant",
+                        "It does not say which guest is to run at once: a domain that is defined "
+                        "(<define>), or that of a bare QEMU (uri).");
+  if (def->define && def->instant_uri)
+    varve_job_complain (checker, "instant",
+                        "The guest that runs at once is that of the domain that is defined, or of "
+                        "the QEMU at '%s': it can be one of both.",
+                        def->instant_uri);
+  if (!def->instant_uri)
+    return;
+  varve_job_check_value (checker, "instant", VARVE_JOB_VALUE_URI, "The guest's URI",
+                         def->instant_uri);
+  if (!g_str_has_prefix (def->instant_uri, "qmp+unix:"))
+    varve_job_complain (checker, "instant",
+                        "The guest that runs at once is at '%s': it must be a bare QEMU "
+                        "(qmp+unix:///PATH); with libvirt a domain is defined for it.",
+                        def->instant_uri);
+}
+
+/* Images of their own, which can lie above others and hold bitmaps. */
+static void
+check_instant (const VarveRestoreDef *def, const VarveJobChecker *checker)
+{
+  static const char *const wanted = "A guest that runs at once has its disks in new files of "
+                                    "format qcow2";
+
+  check_instant_domain (def, checker);
+  if (def->force || def->over)
+    varve_job_complain (checker, "disks",
+                        "%s: nothing that exists is replaced (force) or written over (over).",
+                        wanted);
+  for (guint i = 0; i < def->disks->len; i++) {
+    const VarveRestoreDisk *disk = g_ptr_array_index (def->disks, i);
+    g_autofree char *place = g_strdup_printf ("disks/disk:%u/target", i + 1);
+
+    if (g_strcmp0 (disk->format, "qcow2") != 0 || varve_job_is_device (disk->path) ||
+        (disk->path && varve_job_is_nbd (disk->path)))
+      varve_job_complain (checker, place, "%s, and '%s' is none.", wanted,
+                          disk->path ? disk->path : "");
+  }
+  if (def->directory && g_strcmp0 (def->directory_format, "qcow2") != 0)
+    varve_job_complain (checker, "directory", "%s: say format='qcow2'.", wanted);
+}
+
 void
 varve_restore_def_check (const VarveRestoreDef *def, const VarveJobChecker *checker)
 {
@@ -215,6 +288,12 @@ varve_restore_def_check (const VarveRestoreDef *def, const VarveJobChecker *chec
                         FORMATS);
   if (def->define)
     check_define (def, checker);
+  if (def->instant)
+    check_instant (def, checker);
+  else if (def->speed != 0)
+    varve_job_complain (checker, "speed",
+                        "Only a guest that runs at once (<instant>) has its disks filled at a "
+                        "limited speed.");
   if (def->force && def->over)
     varve_job_complain (checker, "disks",
                         "What exists is to be replaced (force), and to be written over where it "
@@ -275,6 +354,17 @@ format_disks (const VarveRestoreDef *def, GString *out)
     g_string_append (out, "    </disks>\n");
 }
 
+static void
+format_speed (const VarveRestoreDef *def, GString *out)
+{
+  const char *unit;
+  uint64_t number = varve_xml_split_bytes (def->speed, &unit);
+
+  if (def->speed != 0)
+    g_string_append_printf (out, "    <speed unit='%s'>%" G_GUINT64_FORMAT "</speed>\n", unit,
+                            number);
+}
+
 void
 varve_restore_def_format (const VarveRestoreDef *def, GString *out)
 {
@@ -301,5 +391,11 @@ varve_restore_def_format (const VarveRestoreDef *def, GString *out)
     varve_xml_append_text (out, def->define);
     g_string_append (out, "</define>\n");
   }
+  if (def->instant) {
+    g_string_append (out, "    <instant");
+    varve_xml_append_attribute (out, "uri", def->instant_uri);
+    g_string_append (out, "/>\n");
+  }
+  format_speed (def, out);
   g_string_append (out, "  </restore>\n");
 }

@@ -19,6 +19,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "qemu/fill.h"
 #include "util/error.h"
 #include "util/program.h"
 
@@ -28,26 +29,27 @@
 #define MAX_COMPLAINT   2048
 
 struct VarveBackupServer {
-  char *store;
   char *backup;
   char *socket;
   char *log;
+  GPtrArray *command; /* of char *, with the NULL */
   VarveChildKind kind;
-  GSubprocess *process; /* NULL: taken over */
+  VarveBackupServer *front; /* the storage daemon, or NULL */
+  GSubprocess *process;     /* NULL: taken over */
   pid_t pid;
   int pidfd; /* -1: none */
 };
 
 char *
-varve_backup_server_socket_in (const char *directory)
+varve_backup_server_socket_in (const char *directory, bool fronted)
 {
-  return g_build_filename (directory, "backup.sock", NULL);
+  return g_build_filename (directory, fronted ? "front.sock" : "backup.sock", NULL);
 }
 
 const char *
 varve_backup_server_socket (const VarveBackupServer *server)
 {
-  return server->socket;
+  return server->front ? server->front->socket : server->socket;
 }
 
 char *
@@ -147,7 +149,7 @@ has_ended (const VarveBackupServer *server, int timeout_ms)
 bool
 varve_backup_server_alive (const VarveBackupServer *server)
 {
-  return !has_ended (server, 0);
+  return !has_ended (server, 0) && (!server->front || !has_ended (server->front, 0));
 }
 
 static void
@@ -181,24 +183,15 @@ raise_file_limit (GSubprocess *process)
 static bool
 spawn (VarveBackupServer *server, GError **error)
 {
-  g_autofree char *plugin = varve_nbdkit_plugin_path ();
-  g_autofree char *store = g_strconcat ("store=", server->store, NULL);
-  g_autofree char *backup = g_strconcat ("backup=", server->backup, NULL);
-  const char *argv[] = { "nbdkit", "--foreground", "--readonly", "--unix", server->socket,
-                         plugin,   store,          backup,       NULL };
   g_autoptr (GSubprocessLauncher) launcher =
       varve_child_launcher (server->kind, G_SUBPROCESS_FLAGS_STDOUT_SILENCE);
 
-  if (!g_file_test (plugin, G_FILE_TEST_EXISTS))
-    return varve_throw (error, VARVE_ERROR_UNSUPPORTED,
-                        "The plugin '%s', by which nbdkit serves backups, is not there: varve was "
-                        "built without it.",
-                        plugin);
   unlink (server->log);
   g_subprocess_launcher_set_stderr_file_path (launcher, server->log);
-  server->process = varve_child_spawn (launcher, argv, error);
+  server->process =
+      varve_child_spawn (launcher, (const char *const *)server->command->pdata, error);
   if (server->process == NULL)
-    return varve_prefix (error, "nbdkit, which serves backups");
+    return varve_prefix (error, "The server of backup %s", server->backup);
   raise_file_limit (server->process);
   return true;
 }
@@ -236,10 +229,10 @@ wait_until_ready (VarveBackupServer *server, GCancellable *cancellable, GError *
                             "The socket '%s' cannot be opened to QEMU", server->socket);
 }
 
-bool
-varve_backup_server_restart (VarveBackupServer *server, GCancellable *cancellable, GError **error)
+static bool
+restart (VarveBackupServer *server, GCancellable *cancellable, GError **error)
 {
-  if (varve_backup_server_alive (server))
+  if (!has_ended (server, 0))
     return true;
   forget_process (server);
   unlink (server->socket);
@@ -252,25 +245,103 @@ varve_backup_server_restart (VarveBackupServer *server, GCancellable *cancellabl
   return false;
 }
 
+bool
+varve_backup_server_restart (VarveBackupServer *server, GCancellable *cancellable, GError **error)
+{
+  return restart (server, cancellable, error) &&
+         (!server->front || restart (server->front, cancellable, error));
+}
+
+/* --- what is started -------------------------------------------------------------------------- */
+
 static VarveBackupServer *
-server_new (const VarveBackupServerOptions *options)
+server_new (const VarveBackupServerOptions *options, bool fronted)
 {
   VarveBackupServer *server = g_new0 (VarveBackupServer, 1);
 
-  server->store = g_strdup (options->store);
   server->backup = g_strdup (options->backup);
-  server->socket = varve_backup_server_socket_in (options->directory);
-  server->log = g_build_filename (options->directory, "backup.log", NULL);
+  server->socket = varve_backup_server_socket_in (options->directory, fronted);
+  server->log = g_build_filename (options->directory, fronted ? "front.log" : "backup.log", NULL);
+  server->command = g_ptr_array_new_with_free_func (g_free);
   server->kind = options->kind;
   server->pidfd = -1;
   return server;
+}
+
+static void
+add (VarveBackupServer *server, char *argument)
+{
+  g_ptr_array_add (server->command, argument);
+}
+
+static bool
+set_command (VarveBackupServer *server, const VarveBackupServerOptions *options, GError **error)
+{
+  char *plugin = varve_nbdkit_plugin_path ();
+
+  add (server, g_strdup ("nbdkit"));
+  add (server, g_strdup ("--foreground"));
+  add (server, g_strdup ("--readonly"));
+  add (server, g_strdup ("--unix"));
+  add (server, g_strdup (server->socket));
+  add (server, plugin);
+  add (server, g_strconcat ("store=", options->store, NULL));
+  add (server, g_strconcat ("backup=", options->backup, NULL));
+  add (server, NULL);
+  return g_file_test (plugin, G_FILE_TEST_EXISTS) ||
+         varve_throw (error, VARVE_ERROR_UNSUPPORTED,
+                      "The plugin '%s', by which nbdkit serves backups, is not there: varve was "
+                      "built without it.",
+                      plugin);
+}
+
+static char *
+as_text (JsonObject *object)
+{
+  g_autoptr (JsonNode) root = json_node_new (JSON_NODE_OBJECT);
+
+  json_node_take_object (root, object);
+  return json_to_string (root, FALSE);
+}
+
+static VarveBackupServer *
+front_new (const VarveBackupServerOptions *options, const char *behind)
+{
+  VarveBackupServer *front = server_new (options, true);
+
+  add (front, g_strdup ("qemu-storage-daemon"));
+  add (front, g_strdup ("--nbd-server"));
+  add (front, as_text (varve_qmp_args ("{'addr':{'type':'unix','path':%s},'max-connections':0}",
+                                       front->socket)));
+  for (guint i = 0; i < options->fronted->len; i++) {
+    const char *name = g_ptr_array_index (options->fronted, i);
+    g_autofree char *node = g_strdup_printf ("disk-%u", i);
+    JsonObject *source = varve_fill_server_node (behind, name);
+
+    json_object_set_string_member (source, "node-name", node);
+    json_object_set_boolean_member (source, "read-only", TRUE);
+    add (front, g_strdup ("--blockdev"));
+    add (front, as_text (source));
+    add (front, g_strdup ("--export"));
+    add (front,
+         as_text (varve_qmp_args ("{'type':'nbd','id':%s,'node-name':%s,'name':%s,'writable':%b}",
+                                  node, node, name, false)));
+  }
+  add (front, NULL);
+  return front;
+}
+
+static bool
+begin (VarveBackupServer *server, GCancellable *cancellable, GError **error)
+{
+  return find_process (server) || restart (server, cancellable, error);
 }
 
 VarveBackupServer *
 varve_backup_server_begin (const VarveBackupServerOptions *options, GCancellable *cancellable,
                            GError **error)
 {
-  g_autoptr (VarveBackupServer) server = server_new (options);
+  g_autoptr (VarveBackupServer) server = server_new (options, false);
 
   if (strlen (server->socket) >= sizeof ((struct sockaddr_un *)NULL)->sun_path) {
     varve_throw (error, VARVE_ERROR_USAGE,
@@ -279,7 +350,10 @@ varve_backup_server_begin (const VarveBackupServerOptions *options, GCancellable
                  server->socket);
     return NULL;
   }
-  if (!find_process (server) && !varve_backup_server_restart (server, cancellable, error))
+  if (!set_command (server, options, error) || !begin (server, cancellable, error))
+    return NULL;
+  server->front = options->fronted ? front_new (options, server->socket) : NULL;
+  if (server->front && !begin (server->front, cancellable, error))
     return NULL;
   return g_steal_pointer (&server);
 }
@@ -291,8 +365,9 @@ varve_backup_server_leave (VarveBackupServer *server)
 {
   if (server == NULL)
     return;
+  varve_backup_server_leave (server->front);
   forget_process (server);
-  g_free (server->store);
+  g_ptr_array_unref (server->command);
   g_free (server->backup);
   g_free (server->socket);
   g_free (server->log);
@@ -304,6 +379,7 @@ varve_backup_server_end (VarveBackupServer *server)
 {
   if (server == NULL)
     return;
+  varve_backup_server_end (g_steal_pointer (&server->front));
   end_process (server);
   unlink (server->socket);
   unlink (server->log);
@@ -313,8 +389,12 @@ varve_backup_server_end (VarveBackupServer *server)
 void
 varve_backup_server_end_left (const char *directory)
 {
-  VarveBackupServer *server = server_new (&(VarveBackupServerOptions){ .directory = directory });
+  VarveBackupServerOptions options = { .directory = directory };
 
-  find_process (server);
-  varve_backup_server_end (server);
+  for (int fronted = 1; fronted >= 0; fronted--) {
+    VarveBackupServer *server = server_new (&options, fronted);
+
+    find_process (server);
+    varve_backup_server_end (server);
+  }
 }

@@ -5,6 +5,9 @@
  *
  *   DIRECTORY/backup.sock    an export for each disk, by its name
  *   DIRECTORY/backup.log     what nbdkit says
+ *   DIRECTORY/front.sock     the same exports by a storage daemon, if wanted: it waits for nbdkit when that has gone, for a QEMU that
+ *                            would not (libvirt cannot tell it to before 9.2, and a block job of QEMU 7.2 that fails takes its QEMU
+ *                            with it)
  *
  * nbdkit may die, be killed, or have been left behind by a varve that was. So whoever has one looks after it (alive, restart):
  * it comes back on the same socket, and a QEMU that connects with a reconnect-delay has only waited. */
@@ -23,6 +26,8 @@ typedef struct {
   const char *backup;    /* its id */
   const char *directory; /* private, existing: it alone keeps others from the socket */
   VarveChildKind kind;   /* DIES_WITH_US, or KEPT: the guest needs it longer than us */
+  GPtrArray
+      *fronted; /* of char *: the exports that the storage daemon has, too; NULL: there is none */
 } VarveBackupServerOptions;
 
 /* Returns when readers can connect. One that still listens in that directory, of a varve that is gone, is taken over.
@@ -42,9 +47,10 @@ void varve_backup_server_end_left (const char *directory);
 
 /* The last that it said, "" where it had nothing to complain of: what it could not read. (transfer full) */
 char *varve_backup_server_words (const VarveBackupServer *server);
+/* Where QEMU connects: of the storage daemon, if there is one. */
 const char *varve_backup_server_socket (const VarveBackupServer *server);
 pid_t varve_backup_server_pid (const VarveBackupServer *server);
-/* Where the server of that directory listens, which need not be there yet. (transfer full) */
-char *varve_backup_server_socket_in (const char *directory);
+/* The same of the server of that directory, which need not be there yet. (transfer full) */
+char *varve_backup_server_socket_in (const char *directory, bool fronted);
 
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (VarveBackupServer, varve_backup_server_end)

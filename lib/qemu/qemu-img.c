@@ -304,6 +304,8 @@ check_backing (const VarveImage *image, const char *backing_file, const char *ba
 {
   if (!backing_file)
     return true;
+  if (g_str_has_prefix (backing_file, "json:") && backing_format)
+    return true;
   if (!backing_format)
     return varve_throw (error, VARVE_ERROR_USAGE,
                         "Image '%s' cannot be created on '%s' without the format of that.",

@@ -56,8 +56,8 @@ void varve_image_info_free (VarveImageInfo *info);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (VarveImageInfo, varve_image_info_free)
 
 /* Makes the file (0600), which must not exist yet or be empty (VARVE_ERROR_EXISTS), or writes onto
- * a block device. A relative @backing_file is meant from the image's directory; its format is
- * mandatory. */
+ * a block device. A relative @backing_file is meant from the image's directory, one that begins with "json:" is no file,
+ * and not looked for; its format is mandatory. */
 bool varve_image_create (const VarveImage *image, uint64_t size, const char *backing_file,
                          const char *backing_format, GCancellable *cancellable, GError **error);
 /* An image that cannot hold bitmaps is VARVE_ERROR_UNSUPPORTED; a name that is there already is

@@ -287,6 +287,12 @@ varve_storage_daemon_start (const char *directory, const VarveDaemonExport *expo
   return g_steal_pointer (&daemon);
 }
 
+void
+varve_storage_daemon_will_write (VarveStorageDaemon *daemon)
+{
+  daemon->writes = true;
+}
+
 VarveQmp *
 varve_storage_daemon_qmp (VarveStorageDaemon *daemon)
 {

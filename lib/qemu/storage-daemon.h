@@ -50,6 +50,8 @@ VarveStorageDaemon *varve_storage_daemon_start (const char *directory,
                                                 const VarveDaemonExport *exports, size_t n_exports,
                                                 GCancellable *cancellable, GError **error);
 
+/* The caller opens images for writing by its monitor: it gets the time for that when it quits, and its complaints count. */
+void varve_storage_daemon_will_write (VarveStorageDaemon *daemon);
 /* Its monitor, for what the caller wants to ask. Owned by the daemon. */
 VarveQmp *varve_storage_daemon_qmp (VarveStorageDaemon *daemon);
 /* The path of its NBD socket. Owned by the daemon. */

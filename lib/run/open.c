@@ -24,6 +24,9 @@ describe_session (const VarveRecord *record)
                             record->id, record->owner, until);
   if (varve_record_is_revert (record))
     return g_strdup_printf ("a revert to backup %s (session %s)", record->backup, record->id);
+  if (varve_record_is_instant (record))
+    return g_strdup_printf ("an instant restore of backup %s (session %s)", record->backup,
+                            record->id);
   return g_strdup_printf ("backup %s of owner '%s' (session %s)",
                           record->backup ? record->backup : "", record->owner ? record->owner : "",
                           record->id);

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "run/export-host.h"
+#include "run/instant.h"
 #include "run/revert-write.h"
 #include "run/varve-run.h"
 #include "store/store.h"
@@ -30,7 +31,22 @@ typedef enum {
   DOMAIN_GONE, /* all that was left was the record */
   STANDS,      /* no guest of it runs */
   RUNS,        /* a guest that was halted for it runs again */
+  UNDONE,      /* what nobody had used is removed */
 } Outcome;
+
+/* Of an instant restore. (transfer full) */
+static char *
+what_is_filled (const VarveRecord *record, Outcome outcome)
+{
+  const char *cut = "an instant restore of backup";
+
+  if (outcome == PLANNED)
+    return g_strdup_printf ("would %s %s %s",
+                            record->phase == VARVE_PHASE_PREPARING ? "undo" : "go on with", cut,
+                            record->backup);
+  return g_strdup_printf ("%s %s %s, which was cut off%s", outcome == UNDONE ? "undid" : "finished",
+                          cut, record->backup, outcome == UNDONE ? " before the guest ran" : "");
+}
 
 /* "ended session X of backup Y"; a revert is finished, not ended. (transfer full) */
 static char *
@@ -39,6 +55,8 @@ what_is_done (const VarveRecord *record, Outcome outcome)
   const char *exited =
       outcome == STANDS && record->was_running ? "; its QEMU has exited, so start it" : "";
 
+  if (varve_record_is_instant (record))
+    return what_is_filled (record, outcome);
   if (!varve_record_is_revert (record))
     return g_strdup_printf ("%s session %s of backup %s",
                             outcome == PLANNED ? "would end" : "ended", record->id,
@@ -96,9 +114,12 @@ bool
 varve_recover_record (const VarveStateDir *state, VarveDomain *domain, const VarveRecord *record,
                       const VarveEventSink *events, GCancellable *cancellable, GError **error)
 {
-  bool runs = false;
+  bool runs = false, undone = false;
 
-  if (varve_record_is_revert (record)) {
+  if (varve_record_is_instant (record)) {
+    if (!varve_instant_resume (state, domain, record->id, events, &undone, cancellable, error))
+      return false;
+  } else if (varve_record_is_revert (record)) {
     if (!varve_revert_resume (state, domain, record->id, events, &runs, cancellable, error))
       return false;
   } else if (!varve_session_recover (state, domain, record, is_committed, NULL, cancellable, error))
@@ -107,7 +128,7 @@ varve_recover_record (const VarveStateDir *state, VarveDomain *domain, const Var
   if (!varve_export_is_hosted (state, record->id) &&
       !varve_export_forget (state, record->id, error))
     return false;
-  tell (events, record, domain == NULL ? DOMAIN_GONE : runs ? RUNS : STANDS);
+  tell (events, record, undone ? UNDONE : domain == NULL ? DOMAIN_GONE : runs ? RUNS : STANDS);
   return true;
 }
 

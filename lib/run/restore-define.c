@@ -26,6 +26,13 @@ check_backup (const VarveManifest *manifest, const char *name, GError **error)
                       manifest->why_not_xml ? manifest->why_not_xml : "");
 }
 
+/* By its own name, to run at once: it is that domain again, and its backups go on. */
+static bool
+comes_back (const VarveRestoreDef *def, const VarveManifest *manifest)
+{
+  return def->instant && g_str_equal (def->define, manifest->domain);
+}
+
 char *
 varve_run_read_definition (VarveStoreImpl *store, const VarveManifest *manifest, GError **error)
 {
@@ -66,6 +73,7 @@ varve_restore_define_prepare (const VarveRestoreDef *def, VarveStoreImpl *store,
   g_autoptr (GArray) disks = g_array_new (FALSE, FALSE, sizeof (VarveNewDisk));
   VarveNewDomain wanted = { .uri = def->define_uri,
                             .name = def->define,
+                            .uuid = comes_back (def, manifest) ? manifest->uuid : NULL,
                             .disks = disks,
                             .has_nvram = manifest->has_nvram,
                             .has_tpm = manifest->has_tpm,

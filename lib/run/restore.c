@@ -7,6 +7,8 @@
 #include "restore/restore.h"
 
 #include "run/context.h"
+#include "run/instant.h"
+#include "run/recover.h"
 #include "run/restore-define.h"
 #include "util/durable.h"
 #include "util/error.h"
@@ -167,7 +169,8 @@ static bool
 make_directory (const VarveRestoreDef *def, GError **error)
 {
   return !def->directory ||
-         varve_classify (varve_make_directories (def->directory, def->define ? 0711 : 0700, error),
+         varve_classify (varve_make_directories (def->directory,
+                                                 def->define || def->instant ? 0711 : 0700, error),
                          VARVE_ERROR_STORE_UNREACHABLE, error);
 }
 
@@ -192,6 +195,40 @@ finish_define (const Progress *progress, const VarveRestoreDefine *define,
   return true;
 }
 
+/* An instant restore to the same targets that was cut off is gone on with. *@out_done: that was it; else none was, or it had come
+ * to nothing that is worth it. */
+static bool
+go_on (const VarveRunContext *context, const VarveRestoreDef *def, GPtrArray *targets,
+       bool *out_done, GCancellable *cancellable, GError **error)
+{
+  g_autofree char *id = def->instant ? varve_instant_unfinished (context->state, targets) : NULL;
+
+  *out_done = false;
+  if (id == NULL)
+    return true;
+  if (!varve_recover_session (context->state, id, context->events, cancellable, error))
+    return false;
+  for (guint i = 0; i < targets->len; i++)
+    if (g_file_test (((VarveRestoreDisk *)g_ptr_array_index (targets, i))->path,
+                     G_FILE_TEST_EXISTS))
+      *out_done = true;
+  return true;
+}
+
+static bool
+restore_targets (const VarveRunContext *context, VarveStoreImpl *store, const Progress *progress,
+                 const VarveRestoreDef *def, GPtrArray *targets, const VarveRestoreDefine *define,
+                 GCancellable *cancellable, GError **error)
+{
+  for (guint i = 0; i < targets->len; i++) {
+    VarveTarget target = target_of (def, g_ptr_array_index (targets, i));
+
+    if (!restore_target (context, store, progress->manifest, &target, cancellable, error))
+      return false;
+  }
+  return define->definition == NULL || finish_define (progress, define, cancellable, error);
+}
+
 bool
 varve_run_restore (const VarveRunContext *context, const VarveRestoreDef *def,
                    GCancellable *cancellable, GError **error)
@@ -202,6 +239,7 @@ varve_run_restore (const VarveRunContext *context, const VarveRestoreDef *def,
   g_autoptr (GPtrArray) targets = NULL;
   VarveStoreImpl *impl;
   Progress progress;
+  bool done;
 
   if (store == NULL)
     return false;
@@ -212,6 +250,12 @@ varve_run_restore (const VarveRunContext *context, const VarveRestoreDef *def,
   progress = (Progress){ context, varve_backup_manifest (backup), NULL };
   targets = plan_targets (def, progress.manifest);
   emit (&progress, (VarveEvent){ .type = VARVE_EVENT_RUN_STARTED, .text = def->store });
+  if (!go_on (context, def, targets, &done, cancellable, error))
+    return false;
+  if (done) {
+    emit (&progress, (VarveEvent){ .type = VARVE_EVENT_RUN_DONE });
+    return true;
+  }
   if (!check_targets (impl, progress.manifest, def, targets, cancellable, error) ||
       (def->define && !varve_restore_define_prepare (def, impl, progress.manifest, targets, &define,
                                                      cancellable, error)))
@@ -220,13 +264,12 @@ varve_run_restore (const VarveRunContext *context, const VarveRestoreDef *def,
     tell_notes (&progress, define.definition);
   if (!make_directory (def, error))
     return false;
-  for (guint i = 0; i < targets->len; i++) {
-    VarveTarget target = target_of (def, g_ptr_array_index (targets, i));
+  if (def->instant) {
+    VarveInstant instant = { def, def->store, progress.manifest, targets, &define };
 
-    if (!restore_target (context, impl, progress.manifest, &target, cancellable, error))
+    if (!varve_run_instant (context, &instant, cancellable, error))
       return false;
-  }
-  if (define.definition && !finish_define (&progress, &define, cancellable, error))
+  } else if (!restore_targets (context, impl, &progress, def, targets, &define, cancellable, error))
     return false;
   emit (&progress, (VarveEvent){ .type = VARVE_EVENT_RUN_DONE });
   return true;

@@ -82,6 +82,7 @@ static const Flag session_flags[] = {
   { "frozen", G_STRUCT_OFFSET (VarveRecord, frozen) },
   { "kept", G_STRUCT_OFFSET (VarveRecord, kept) },
   { "push", G_STRUCT_OFFSET (VarveRecord, push) },
+  { "stuck", G_STRUCT_OFFSET (VarveRecord, stuck) },
   { NULL },
 };
 
@@ -107,7 +108,8 @@ static const Field image_fields[] = {
 static const Flag no_flags[] = { { NULL } };
 
 /* In the order of VarvePhase. */
-static const char *const phases[] = { "starting", "started", "reverting", "halted", "reverted" };
+static const char *const phases[] = { "starting", "started",   "reverting", "halted",
+                                      "reverted", "preparing", "booting",   "filling" };
 
 static bool
 has_control_character (const char *value)
@@ -266,6 +268,8 @@ varve_record_format (const VarveRecord *record)
   g_key_file_set_int64 (file, SESSION, "started", record->started);
   if (record->expires)
     g_key_file_set_int64 (file, SESSION, "expires", record->expires);
+  if (record->speed)
+    g_key_file_set_uint64 (file, SESSION, "speed", record->speed);
 
   for (guint i = 0; i < record->disks->len; i++) {
     const VarveRecordDisk *disk = record->disks->pdata[i];
@@ -322,6 +326,8 @@ parse_special (VarveRecord *record, const char *key, const char *value, bool *ou
     return g_ascii_string_to_signed (value, 10, 0, G_MAXINT64, &record->started, NULL);
   if (g_str_equal (key, "expires"))
     return g_ascii_string_to_signed (value, 10, 1, G_MAXINT64, &record->expires, NULL);
+  if (g_str_equal (key, "speed"))
+    return g_ascii_string_to_unsigned (value, 10, 1, G_MAXUINT64, &record->speed, NULL);
   *out_known = false;
   return true;
 }

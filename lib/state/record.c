@@ -55,7 +55,13 @@ varve_record_new (const char *id)
 bool
 varve_record_is_revert (const VarveRecord *record)
 {
-  return record->phase >= VARVE_PHASE_REVERTING;
+  return record->phase >= VARVE_PHASE_REVERTING && record->phase <= VARVE_PHASE_REVERTED;
+}
+
+bool
+varve_record_is_instant (const VarveRecord *record)
+{
+  return record->phase >= VARVE_PHASE_PREPARING;
 }
 
 void

@@ -23,13 +23,17 @@ typedef enum {
   VARVE_PHASE_REVERTING, /* disks are being written */
   VARVE_PHASE_HALTED,    /* nothing is written, and the guest halted, or about to be */
   VARVE_PHASE_REVERTED,  /* all is written, and the guest not started yet, or just now */
+  /* No snapshot, but a guest that runs on disks that are filled from `backup` meanwhile: their images are the targets. */
+  VARVE_PHASE_PREPARING, /* images and domain are being made, which nobody has used yet: they go */
+  VARVE_PHASE_BOOTING,   /* the guest is about to be started, or was just now */
+  VARVE_PHASE_FILLING,   /* it runs, or ran */
 } VarvePhase;
 
 typedef struct {
   char *name;      /* disk */
   char *since;     /* bitmap that is read, or NULL */
   char *scratch;   /* path of the scratch image, or NULL */
-  char *target;    /* of a push: path of what QEMU writes, or NULL */
+  char *target;    /* path of what QEMU writes, of a push or while it is filled, or NULL */
   bool checkpoint; /* this disk gets the new bitmap */
 } VarveRecordDisk;
 
@@ -60,8 +64,10 @@ typedef struct {
   bool frozen;       /* file systems were frozen by us, or may be yet: thaw */
   bool kept;         /* the checkpoint is committed */
   bool push;         /* QEMU writes the backup itself */
+  bool stuck;        /* a job that fills disks failed, and this QEMU is not to be given another */
   int64_t started;   /* unix seconds */
   int64_t expires;   /* unix seconds; 0: a session that lasts as long as its work */
+  uint64_t speed;    /* bytes per second that disks are filled at; 0: no limit */
   GPtrArray *disks;  /* of VarveRecordDisk */
   GPtrArray *images; /* of VarveRecordImage: how a stopped domain was opened */
 } VarveRecord;
@@ -69,6 +75,7 @@ typedef struct {
 VarveRecord *varve_record_new (const char *id);
 void varve_record_free (VarveRecord *record);
 bool varve_record_is_revert (const VarveRecord *record);
+bool varve_record_is_instant (const VarveRecord *record);
 /* Both return what they added; it belongs to @record. @key_file may be NULL. */
 VarveRecordDisk *varve_record_add_disk (VarveRecord *record, const char *name);
 VarveRecordImage *varve_record_add_image (VarveRecord *record, const char *disk, const char *path,

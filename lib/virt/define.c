@@ -38,6 +38,13 @@ varve_define_finish (const VarveDefinition *definition, GBytes *nvram, GBytes *t
   return varve_libvirt_define_finish (definition, nvram, tpm, cancellable, error);
 }
 
+bool
+varve_define_undo (const char *uri, const char *uuid, const char *path, GCancellable *cancellable,
+                   GError **error)
+{
+  return varve_libvirt_define_undo (uri, uuid, path, error);
+}
+
 #else
 
 VarveDefinition *
@@ -53,6 +60,13 @@ varve_define_prepare (const VarveNewDomain *wanted, GCancellable *cancellable, G
 bool
 varve_define_finish (const VarveDefinition *definition, GBytes *nvram, GBytes *tpm,
                      GCancellable *cancellable, GError **error)
+{
+  g_return_val_if_reached (false);
+}
+
+bool
+varve_define_undo (const char *uri, const char *uuid, const char *path, GCancellable *cancellable,
+                   GError **error)
 {
   g_return_val_if_reached (false);
 }

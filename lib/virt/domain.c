@@ -272,6 +272,30 @@ varve_domain_rewrite (VarveDomain *domain, const VarveStart *start, VarveRewrite
 }
 
 bool
+varve_domain_fill_check (VarveDomain *domain, const VarveFill *fill, GCancellable *cancellable,
+                         GError **error)
+{
+  if (!domain->ops->fill_boot)
+    return unsupported (domain, "run on disks that are being filled", error);
+  return !domain->ops->fill_check ||
+         named (domain, domain->ops->fill_check (domain, fill, cancellable, error), error);
+}
+
+bool
+varve_domain_fill_boot (VarveDomain *domain, const VarveFill *fill, GCancellable *cancellable,
+                        GError **error)
+{
+  return named (domain, domain->ops->fill_boot (domain, fill, cancellable, error), error);
+}
+
+bool
+varve_domain_fill_step (VarveDomain *domain, VarveFill *fill, GCancellable *cancellable,
+                        GError **error)
+{
+  return named (domain, domain->ops->fill_step (domain, fill, cancellable, error), error);
+}
+
+bool
 varve_domain_checkpoint_remove (VarveDomain *domain, const char *name, GCancellable *cancellable,
                                 GError **error)
 {

@@ -7,6 +7,7 @@
  */
 #pragma once
 
+#include "virt/fill.h"
 #include "virt/inventory.h"
 
 typedef struct VarveDomain VarveDomain;
@@ -103,6 +104,17 @@ typedef struct {
   bool (*rewrite_finish) (VarveRewrite *, GCancellable *, GError **);
   /* Without finish: what was written stays, and is in all bitmaps that were there. */
   void (*rewrite_free) (VarveRewrite *);
+
+  /* --- disks that are filled while the guest runs ------------------------------------------- */
+  /* Before anything is made: whether the domain can be given the disks. NULL: if it is there, it can. */
+  bool (*fill_check) (VarveDomain *, const VarveFill *, GCancellable *, GError **);
+  /* Gives the domain the images of the fill for its disks, above the server at the fill's socket, whose directory QEMU's user
+   * is let into, and has the guest run; one that runs already has them. On failure nothing of it is left. NULL: this driver
+   * cannot. */
+  bool (*fill_boot) (VarveDomain *, const VarveFill *, GCancellable *, GError **);
+  /* Looks how far each image of a domain that was given them is (progress), and begins to fill one that nobody fills. A fill
+   * that failed is an error that names the disk; the next step tries it again. */
+  bool (*fill_step) (VarveDomain *, VarveFill *, GCancellable *, GError **);
 
   /* --- checkpoints -------------------------------------------------------------------------- */
   /* From all disks that have it, in one step where the hypervisor can, metadata too; reads back
@@ -210,6 +222,9 @@ bool varve_domain_rewrite_check (VarveDomain *, GPtrArray *disks, bool halt, GCa
                                  GError **);
 bool varve_domain_rewrite (VarveDomain *, const VarveStart *, VarveRewrite **out, GCancellable *,
                            GError **);
+bool varve_domain_fill_check (VarveDomain *, const VarveFill *, GCancellable *, GError **);
+bool varve_domain_fill_boot (VarveDomain *, const VarveFill *, GCancellable *, GError **);
+bool varve_domain_fill_step (VarveDomain *, VarveFill *, GCancellable *, GError **);
 bool varve_domain_checkpoint_remove (VarveDomain *, const char *name, GCancellable *, GError **);
 bool varve_domain_checkpoint_add (VarveDomain *, const char *name, const char *description,
                                   GPtrArray *disks, GCancellable *, GError **);

@@ -58,6 +58,9 @@ class Job(machine.Case):
         over = job.add_restore('images:/srv/backup', 'web01@latest')
         over.add_disk('vda', 'nbd+unix:///disk?socket=/run/disk.nbd', None)
         over.set_over(True)
+        instant = job.add_restore('images:/srv/backup', 'vm1@latest')
+        instant.add_disk('vda', '/srv/vm1/vda.qcow2', 'qcow2')
+        instant.set_instant(True, 'qmp+unix:///run/vm1.qmp', 100 * machine.MIB)
         revert = job.add_revert('web01', 'image:', 'images:/srv/backup', 'web01@latest')
         revert.set_name('undo')
         revert.set_owner('night')
@@ -80,7 +83,7 @@ class Job(machine.Case):
         mounted.set_mounted('/srv')
         self.assertEqual(job.get_name(), 'nightly')
         self.assertEqual([type(action) for action in job.get_actions()],
-                         [Varve.BackupAction] * 4 + [Varve.RestoreAction] * 2 + [Varve.RevertAction] +
+                         [Varve.BackupAction] * 4 + [Varve.RestoreAction] * 3 + [Varve.RevertAction] +
                          [Varve.VerifyAction] * 3)
 
         text = job.to_xml()
@@ -94,7 +97,8 @@ class Job(machine.Case):
                      "file='/srv/a.qcow2'", "<disks force='yes'>", "<target nbd='nbd://copies.example/vdb'/>",
                      "<target file='/mnt/usb/vda.qcow2' format='qcow2'/>", "<verify name='sums'>",
                      "<boot timeout='90'>", '<console>web01 login:</console>', "<screenshot file='/srv/web01.png'/>",
-                     "<memory unit='MiB'>512</memory>", '<mounted>/srv</mounted>'):
+                     "<memory unit='MiB'>512</memory>", '<mounted>/srv</mounted>',
+                     "<instant uri='qmp+unix:///run/vm1.qmp'/>", "<speed unit='MiB'>100</speed>"):
             self.assertIn(part, text)
         self.assertEqual(Varve.Job.parse(text.encode(), 'calls').to_xml(), text)
 

@@ -117,6 +117,13 @@ assert_reads (const char *socket)
   g_assert_null (strstr (result->output, "verification failed"));
 }
 
+static gpointer
+read_in_thread (gpointer socket)
+{
+  assert_reads (socket);
+  return NULL;
+}
+
 static void
 assert_nothing_left (Backup *f)
 {
@@ -170,6 +177,32 @@ test_take_over (Backup *f, gconstpointer data)
   varve_backup_server_end_left (f->served);
 }
 
+/* Who connects to the daemon in front does not see that the server has gone. */
+static void
+test_front (Backup *f, gconstpointer data)
+{
+  g_autoptr (GPtrArray) fronted = g_ptr_array_new ();
+  VarveBackupServerOptions options = { f->store, ID, f->served, VARVE_CHILD_DIES_WITH_US, fronted };
+  g_autoptr (GError) error = NULL;
+  VarveBackupServer *server;
+  GThread *reader;
+
+  g_ptr_array_add (fronted, (gpointer) "vda");
+  server = varve_backup_server_begin (&options, NULL, &error);
+  g_assert_no_error (error);
+  g_assert_true (g_str_has_suffix (varve_backup_server_socket (server), "/front.sock"));
+  assert_reads (varve_backup_server_socket (server));
+
+  g_assert_cmpint (kill (varve_backup_server_pid (server), SIGKILL), ==, 0);
+  wait_until (!varve_backup_server_alive (server));
+  reader = g_thread_new ("reader", read_in_thread, (gpointer)varve_backup_server_socket (server));
+  g_assert_true (varve_backup_server_restart (server, NULL, &error));
+  g_assert_no_error (error);
+  g_thread_join (reader);
+  varve_backup_server_end (server);
+  assert_nothing_left (f);
+}
+
 static void
 test_no_backup (Backup *f, gconstpointer data)
 {
@@ -189,6 +222,7 @@ main (int argc, char **argv)
   g_test_init (&argc, &argv, NULL);
   g_test_add ("/backup-server/restart", Backup, NULL, set_up, test_restart, tear_down);
   g_test_add ("/backup-server/take-over", Backup, NULL, set_up, test_take_over, tear_down);
+  g_test_add ("/backup-server/front", Backup, NULL, set_up, test_front, tear_down);
   g_test_add ("/backup-server/no-backup", Backup, NULL, set_up, test_no_backup, tear_down);
   return g_test_run ();
 }

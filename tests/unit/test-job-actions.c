@@ -344,6 +344,11 @@ test_restore (void)
   assert_refused (job, "The new domain's name");
   varve_restore_action_set_define (action, "web02", "qemu:///system");
   assert_round_trip (job);
+  varve_restore_action_set_instant (action, TRUE, NULL, 100);
+  assert_refused (job, "nothing that exists is replaced");
+  varve_restore_action_set_instant (action, FALSE, NULL, 100);
+  assert_refused (job, "at a limited speed");
+  varve_restore_action_set_instant (action, FALSE, NULL, 0);
 
   g_autofree char *text = varve_job_to_xml (job);
   g_autoptr (VarveJob) again = varve_job_parse (text, strlen (text), "text", NULL);

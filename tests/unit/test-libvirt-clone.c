@@ -241,6 +241,56 @@ test_no_domain (void)
   g_assert_error (error, VARVE_ERROR, VARVE_ERROR_STORE_DAMAGED);
 }
 
+/* The same domain again: uuid and addresses are what others know it by. */
+static void
+test_comes_back (void)
+{
+  g_autoptr (GArray) disks = two_disks ();
+  VarveNewDomain wanted = {
+    .uri = "qemu:///system", .xml = document, .name = "web01", .uuid = OLD_UUID, .disks = disks
+  };
+  g_autoptr (GError) error = NULL;
+  g_autoptr (VarveDefinition) definition = varve_libvirt_clone (&wanted, &error);
+
+  g_assert_no_error (error);
+  g_assert_cmpstr (definition->uuid, ==, OLD_UUID);
+  g_assert_nonnull (strstr (definition->xml, "<uuid>" OLD_UUID "</uuid>"));
+  g_assert_nonnull (strstr (definition->xml, "<mac address=\"" OLD_MAC "\"/>"));
+  g_assert_nonnull (strstr (definition->xml, "<entry name=\"uuid\">" OLD_UUID "</entry>"));
+  g_assert_nonnull (strstr (definition->xml, "<source file=\"/new/a &amp; b.raw\"/>"));
+  g_assert_null (strstr (definition->xml, "99999999-2222"));
+}
+
+/* Below each disk of the fill, and no other, lies the export of its name, and libvirt waits for it. */
+static void
+test_run (void)
+{
+  g_autoptr (VarveFill) fill = varve_fill_new ("0123456789abcdef", "/run/varve/a&b/backup.sock");
+  g_autoptr (GError) error = NULL;
+  g_autofree char *run = NULL;
+  const char *vda, *vdb;
+
+  varve_fill_add_disk (fill, "vda", "/new/a.qcow2");
+  run = varve_libvirt_format_run (document, fill, &error);
+  g_assert_no_error (error);
+  vda = strstr (run, "dev=\"vda\"");
+  vdb = strstr (run, "dev=\"vdb\"");
+  g_assert_true (vda && vdb);
+  g_assert_null (strstr (run, "/old/base"));
+  g_assert_nonnull (strstr (run,
+                            "<backingStore type=\"network\"><format type=\"raw\"/>"
+                            "<source protocol=\"nbd\" name=\"vda\">"
+                            "<host transport=\"unix\" socket=\"/run/varve/a&amp;b/backup.sock\"/>"
+                            "<reconnect delay=\"60\"/></source><backingStore/></backingStore>"));
+  g_assert_null (strstr (vdb, "protocol=\"nbd\""));
+  g_assert_nonnull (strstr (run, "discard=\"unmap\" error_policy=\"stop\" rerror_policy=\"stop\""));
+  g_clear_pointer (&run, g_free);
+
+  varve_fill_add_disk (fill, "vdx", "/new/x.qcow2");
+  g_assert_null (varve_libvirt_format_run (document, fill, &error));
+  g_assert_error (error, VARVE_ERROR, VARVE_ERROR_NOT_FOUND);
+}
+
 int
 main (int argc, char **argv)
 {
@@ -250,5 +300,7 @@ main (int argc, char **argv)
   g_test_add_func ("/libvirt-clone/nvram", test_nvram);
   g_test_add_func ("/libvirt-clone/tpm", test_tpm);
   g_test_add_func ("/libvirt-clone/no-domain", test_no_domain);
+  g_test_add_func ("/libvirt-clone/comes-back", test_comes_back);
+  g_test_add_func ("/libvirt-clone/run", test_run);
   return g_test_run ();
 }

@@ -43,6 +43,8 @@ full_record (void)
 
   record->phase = VARVE_PHASE_STARTED;
   record->expires = 1795240800;
+  record->speed = 104857600;
+  record->stuck = true;
   g_free (record->domain);
   record->domain = g_strdup ("wéb 01 = [x] \\n # ;, ");
   record->owner = g_strdup ("nightly-01234567");
@@ -89,6 +91,8 @@ assert_full_record (const VarveRecord *record)
   g_assert_true (record->was_running && record->frozen && record->kept);
   g_assert_cmpint (record->started, ==, full->started);
   g_assert_cmpint (record->expires, ==, full->expires);
+  g_assert_cmpuint (record->speed, ==, full->speed);
+  g_assert_true (record->stuck);
 
   g_assert_cmpuint (record->disks->len, ==, 2);
   disk = record->disks->pdata[0];
@@ -163,6 +167,8 @@ test_refused (void)
     { MINIMAL "started=1x\n", "'started'" },
     { MINIMAL "expires=0\n", "'expires'" },
     { MINIMAL "expires=1x\n", "'expires'" },
+    { MINIMAL "speed=0\n", "'speed'" },
+    { MINIMAL "speed=-1\n", "'speed'" },
     { MINIMAL "frozen=1\n", "'frozen'" },
     { MINIMAL "new-key=x\n", "new-key" },
     { MINIMAL "store=a\nstore=b\n", "twice" },

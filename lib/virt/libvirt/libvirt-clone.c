@@ -6,7 +6,9 @@
  *
  *   as it was      all that makes the machine: devices, addresses, firmware, boot order, metadata
  *   its own        name, uuid, generation id, MAC addresses, the vsock's address, firmware variables, TPM state
- *   left out       disks that are not restored, names of host interfaces */
+ *   left out       disks that are not restored, names of host interfaces
+ *
+ * One that is the old domain, come back, has but the disks and the generation id of its own. */
 #include "config.h"
 
 #include "virt/libvirt/libvirt-xml.h"
@@ -92,7 +94,7 @@ drop_told_uuid (xmlNode *root)
 }
 
 static void
-rename_domain (xmlNode *root, const char *name, const char *uuid)
+rename_domain (xmlNode *root, const char *name, const char *uuid, bool is_new)
 {
   xmlNode *generation = varve_libvirt_tree_child (root, "genid");
 
@@ -102,7 +104,8 @@ rename_domain (xmlNode *root, const char *name, const char *uuid)
   /* Empty: a new one is drawn. It tells the guest that it has been set back. */
   if (generation)
     set_text (generation, NULL);
-  drop_told_uuid (root);
+  if (is_new)
+    drop_told_uuid (root);
 }
 
 /* libvirt draws new addresses for those that have none, and names its own ends of them. */
@@ -324,14 +327,16 @@ varve_libvirt_clone (const VarveNewDomain *wanted, GError **error)
   definition = g_new0 (VarveDefinition, 1);
   definition->uri = g_strdup (wanted->uri);
   definition->name = g_strdup (wanted->name);
-  definition->uuid = g_uuid_string_random ();
+  definition->uuid = wanted->uuid ? g_strdup (wanted->uuid) : g_uuid_string_random ();
   definition->replace = wanted->replace;
   definition->notes = g_ptr_array_new_with_free_func (g_free);
   root = xmlDocGetRootElement (doc);
   devices = varve_libvirt_tree_child (root, "devices");
-  rename_domain (root, wanted->name, definition->uuid);
-  renew_interfaces (devices);
-  renew_vsock (devices);
+  rename_domain (root, wanted->name, definition->uuid, !wanted->uuid);
+  if (!wanted->uuid) {
+    renew_interfaces (devices);
+    renew_vsock (devices);
+  }
   renew_nvram (root, wanted, old->nvram, definition);
   renew_tpm (devices, wanted, old->tpm, definition);
   take_disks (devices, old, wanted, definition->notes);

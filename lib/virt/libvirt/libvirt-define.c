@@ -64,6 +64,23 @@ check_name (const Check *check, GError **error)
                               check->wanted->name);
 }
 
+/* Of one that comes back. */
+static bool
+check_uuid (const Check *check, GError **error)
+{
+  const char *uuid = check->wanted->uuid;
+  g_autoptr (virDomain) domain =
+      uuid ? virDomainLookupByUUIDString (check->connection, uuid) : NULL;
+
+  if (domain)
+    return varve_throw (error, VARVE_ERROR_REFUSED,
+                        "Domain '%s' at '%s' is the one that was backed up, under another name: "
+                        "undefine it first (virsh undefine), or choose another name than '%s'.",
+                        virDomainGetName (domain), check->wanted->uri, check->wanted->name);
+  return !uuid || varve_libvirt_error_code () == VIR_ERR_NO_DOMAIN ||
+         varve_libvirt_throw (error, "Cannot tell whether there is a domain with uuid %s", uuid);
+}
+
 /* --- what makes it run ------------------------------------------------------------------------ */
 
 /* Emulator, architecture, machine type, and KVM. */
@@ -386,10 +403,11 @@ check_all (Check *check, GError **error)
 {
   xmlNode *devices = varve_libvirt_tree_child (xmlDocGetRootElement (check->doc), "devices");
 
-  return check_name (check, error) && check_machine (check, error) && check_cpu (check, error) &&
-         check_boot (check, error) && check_interfaces (check, devices, error) &&
-         check_pools (check, devices, error) && check_nvram (check, error) &&
-         check_tpm (check, error) && check_paths (check, error) && check_way (check, error);
+  return check_name (check, error) && check_uuid (check, error) && check_machine (check, error) &&
+         check_cpu (check, error) && check_boot (check, error) &&
+         check_interfaces (check, devices, error) && check_pools (check, devices, error) &&
+         check_nvram (check, error) && check_tpm (check, error) && check_paths (check, error) &&
+         check_way (check, error);
 }
 
 VarveDefinition *
@@ -504,4 +522,32 @@ varve_libvirt_define_finish (const VarveDefinition *definition, GBytes *nvram, G
   if (has_tpm)
     varve_libvirt_tpm_drop (definition->tpm);
   return false;
+}
+
+static bool
+has_disk (virDomainPtr domain, const char *path)
+{
+  g_autofree char *xml = virDomainGetXMLDesc (domain, VIR_DOMAIN_XML_INACTIVE);
+  g_autoptr (VarveLibvirtDefinition) definition =
+      xml ? varve_libvirt_definition_parse (xml, NULL) : NULL;
+
+  return definition && is_used_by (definition, path);
+}
+
+bool
+varve_libvirt_define_undo (const char *uri, const char *uuid, const char *path, GError **error)
+{
+  VARVE_SIGPIPE_GUARD;
+  g_autoptr (virConnect) connection = varve_libvirt_connect_here (uri, error);
+  g_autoptr (virDomain) domain = connection ? virDomainLookupByUUIDString (connection, uuid) : NULL;
+
+  if (!connection)
+    return false;
+  if (!domain && varve_libvirt_error_code () == VIR_ERR_NO_DOMAIN)
+    return true;
+  if (domain && (virDomainIsActive (domain) > 0 || !has_disk (domain, path)))
+    return true;
+  return (domain && virDomainUndefineFlags (domain, VIR_DOMAIN_UNDEFINE_CHECKPOINTS_METADATA |
+                                                        VIR_DOMAIN_UNDEFINE_NVRAM) == 0) ||
+         varve_libvirt_throw (error, "Cannot undefine the new domain with uuid %s", uuid);
 }

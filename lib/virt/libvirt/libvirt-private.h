@@ -13,6 +13,7 @@
  *   libvirt-checkpoint.c  removal and metadata
  *   libvirt-manage.c      checkpoints without a backup: add, merge, redefine
  *   libvirt-rewrite.c     writing to the disks of a domain that is off, or is turned off for it
+ *   libvirt-fill.c        a domain that is started on images which are filled meanwhile
  *   libvirt-clone.c       the definition of a new domain, from that of another
  *   libvirt-define.c      the same on this host
  *   libvirt-tpm.c         what an emulated TPM remembers, read and written
@@ -194,3 +195,7 @@ bool varve_libvirt_rewrite_endpoint (VarveRewrite *, const char *disk, VarveEndp
                                      GCancellable *, GError **);
 bool varve_libvirt_rewrite_finish (VarveRewrite *, GCancellable *, GError **);
 void varve_libvirt_rewrite_free (VarveRewrite *);
+
+/* --- libvirt-fill.c --- */
+bool varve_libvirt_fill_boot (VarveDomain *, const VarveFill *, GCancellable *, GError **);
+bool varve_libvirt_fill_step (VarveDomain *, VarveFill *, GCancellable *, GError **);

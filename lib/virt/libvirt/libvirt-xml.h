@@ -12,6 +12,7 @@
 #include <glib.h>
 
 #include "virt/define.h"
+#include "virt/fill.h"
 #include "virt/inventory.h"
 
 /* One <disk> of a domain, of any device. */
@@ -126,6 +127,9 @@ char *varve_libvirt_format_checkpoint (const VarveStart *start,
 /* The least that VIR_DOMAIN_CHECKPOINT_CREATE_REDEFINE takes. @disks: of const char *. */
 char *varve_libvirt_format_redefine (const char *name, const char *description, int64_t created,
                                      GPtrArray *disks);
+
+/* The document of a run whose disks lie above the fill's server. */
+char *varve_libvirt_format_run (const char *xml, const VarveFill *fill, GError **error);
 
 /* What the host is not asked for; NULL: the document is none of a domain. */
 VarveDefinition *varve_libvirt_clone (const VarveNewDomain *wanted, GError **error);

@@ -190,6 +190,14 @@ bool varve_qmp_rewrite_endpoint (VarveRewrite *rewrite, const char *disk, VarveE
 bool varve_qmp_rewrite_finish (VarveRewrite *rewrite, GCancellable *cancellable, GError **error);
 void varve_qmp_rewrite_free (VarveRewrite *rewrite);
 
+/* qmp-fill.c */
+bool varve_qmp_fill_check (VarveDomain *base, const VarveFill *fill, GCancellable *cancellable,
+                           GError **error);
+bool varve_qmp_fill_boot (VarveDomain *base, const VarveFill *fill, GCancellable *cancellable,
+                          GError **error);
+bool varve_qmp_fill_step (VarveDomain *base, VarveFill *fill, GCancellable *cancellable,
+                          GError **error);
+
 /* Where QEMU has gone, these go by the images that the address names. */
 bool varve_qmp_checkpoint_remove (VarveDomain *base, const char *name, GCancellable *cancellable,
                                   GError **error);
