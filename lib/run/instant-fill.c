@@ -350,7 +350,7 @@ explain (const VarveInstantFill *work, GError **error)
   g_autofree char *words = work->server ? varve_backup_server_words (work->server) : NULL;
 
   if (words && *words && varve_error_matches (*error, VARVE_ERROR_FAILED)) {
-    (*error)->code = VARVE_ERROR_STORE_DAMAGED;
+    varve_reclassify (error, VARVE_ERROR_STORE_DAMAGED);
     varve_prefix (error, "The backup cannot be read (%s)", words);
   }
   return varve_prefix (

@@ -105,6 +105,7 @@ sed -i "s|</os>|$pflash</os><features><acpi/></features>|; s|</devices>|$tpm</de
 virsh undefine "$domain"
 virsh define "$tmp/$vm.xml"
 origin=$domain
+origin_uuid=$(value "$origin" /domain/uuid)
 backup_args=("$origin")
 
 # Before its first start there is nothing that it could remember, and a backup says so.
@@ -216,3 +217,14 @@ stop_domain
 assert_remembers "$new" 'sealed words'
 cmp "$(state_of "$origin")" "$tmp/origin.state"
 assert_remembers "$origin" 'other words'
+
+# A guest that runs at once under its old name is that domain again, with its uuid, which libvirt keeps a TPM's state by: what is
+# there is not written over.
+cleanup_fn rm -rf "${states:?}/$origin_uuid"
+virsh undefine --nvram --keep-tpm "$origin"
+expect_status 4 varve restore --from "images:$store" "$one" --instant --define "$origin" --to "$tmp/again"
+assert_contains "$tmp/said.log" "The directory for the state of the new domain's TPM, '$states/[^']*', exists already.* move it away"
+cmp "$states/$origin_uuid/tpm2/tpm2-00.permall" "$tmp/origin.state"
+if [ -e "$tmp/again" ] || virsh dominfo "$origin" > /dev/null 2>&1; then
+  fail "something was made by a restore that was refused"
+fi
