@@ -207,7 +207,8 @@ launch (Guest *guest, const char *socket, GError **error)
   if (guestfs_launch (guest->g) != 0)
     return guest_throw (guest, VARVE_ERROR_UNSUPPORTED, error,
                         "The appliance of libguestfs does not start (try libguestfs-test-tool; it "
-                        "takes QEMU, and a kernel in /boot that you may read)");
+                        "takes QEMU, a kernel in /boot that you may read, and a KVM that works or "
+                        "LIBGUESTFS_BACKEND_SETTINGS=force_tcg)");
   return find_devices (guest, error);
 }
 
