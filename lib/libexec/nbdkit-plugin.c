@@ -39,6 +39,8 @@ typedef struct {
   VarveStore *store;
   VarveBackup *backup;
   GPtrArray *exports; /* of Export */
+  bool hold;          /* nobody may delete it meanwhile: */
+  int held;           /* VarveStoreOps.hold, if so */
 } Served;
 
 static Served served;
@@ -65,6 +67,15 @@ set_name (const char **name, const char *key, const char *value)
 }
 
 static int
+set_hold (const char *value)
+{
+  int hold = nbdkit_parse_bool (value);
+
+  served.hold = hold > 0;
+  return hold < 0 ? -1 : 0;
+}
+
+static int
 plugin_config (const char *key, const char *value)
 {
   if (g_str_equal (key, "store"))
@@ -73,7 +84,9 @@ plugin_config (const char *key, const char *value)
     return set_name (&served.backup_name, key, value);
   if (g_str_equal (key, "disk"))
     return set_name (&served.disk_name, key, value);
-  nbdkit_error ("unknown parameter '%s': there are store, backup and disk", key);
+  if (g_str_equal (key, "hold"))
+    return set_hold (value);
+  nbdkit_error ("unknown parameter '%s': there are store, backup, disk and hold", key);
   return -1;
 }
 
@@ -109,6 +122,15 @@ add_export (const VarveManifest *manifest, const char *disk)
 }
 
 static bool
+hold_backup (const VarveManifest *manifest, GError **error)
+{
+  VarveStoreImpl *store = varve_store_get_impl (served.store);
+
+  served.held = store->ops->hold (store, manifest, error);
+  return served.held >= 0;
+}
+
+static bool
 find_backup (GError **error)
 {
   const VarveManifest *manifest;
@@ -120,6 +142,8 @@ find_backup (GError **error)
   if (served.backup == NULL)
     return false;
   manifest = varve_backup_manifest (served.backup);
+  if (served.hold && !hold_backup (manifest, error))
+    return false;
   served.exports = g_ptr_array_new_with_free_func (export_free);
   for (guint i = 0; i < manifest->disks->len; i++) {
     const VarveManifestDisk *disk = g_ptr_array_index (manifest->disks, i);

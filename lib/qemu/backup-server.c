@@ -287,6 +287,8 @@ set_command (VarveBackupServer *server, const VarveBackupServerOptions *options,
   add (server, plugin);
   add (server, g_strconcat ("store=", options->store, NULL));
   add (server, g_strconcat ("backup=", options->backup, NULL));
+  if (options->kind == VARVE_CHILD_KEPT)
+    add (server, g_strdup ("hold=yes"));
   add (server, NULL);
   return g_file_test (plugin, G_FILE_TEST_EXISTS) ||
          varve_throw (error, VARVE_ERROR_UNSUPPORTED,

@@ -25,7 +25,7 @@ typedef struct {
   const char *store;     /* STORE argument: images:DIR */
   const char *backup;    /* its id */
   const char *directory; /* private, existing: it alone keeps others from the socket */
-  VarveChildKind kind;   /* DIES_WITH_US, or KEPT: the guest needs it longer than us */
+  VarveChildKind kind;   /* DIES_WITH_US, or KEPT: the guest needs it longer; the backup is held */
   GPtrArray
       *fronted; /* of char *: the exports that the storage daemon has, too; NULL: there is none */
 } VarveBackupServerOptions;

@@ -95,7 +95,11 @@ typedef struct {
    */
   bool (*verify) (VarveStoreImpl *, const VarveManifest *, const char *disk, BlockTickFunc tick,
                   gpointer tick_data, GPtrArray *problems, GCancellable *, GError **);
+  /* VARVE_ERROR_BUSY as long as somebody holds it. */
   bool (*delete) (VarveStoreImpl *, const VarveManifest *, GCancellable *, GError **);
+  /* For who needs a backup longer than its files are open, as a server does that may be started again: a descriptor, until
+   * which is closed nobody deletes it; -1 with VARVE_ERROR_BUSY when it is being deleted. */
+  int (*hold) (VarveStoreImpl *, const VarveManifest *, GError **);
   /* What add_file put there. One that is not there, or is not of the sum that the manifest has, is
    * VARVE_ERROR_STORE_DAMAGED: who asks has seen in the manifest that it is. */
   bool (*read_file) (VarveStoreImpl *, const VarveManifest *, const char *name, GBytes **out,

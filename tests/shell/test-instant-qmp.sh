@@ -112,6 +112,10 @@ guest sh 'mount -t ext4 /dev/vda /mnt'
 assert_files
 assert_filling
 
+# It cannot be deleted behind the guest's back.
+expect_status 8 varve delete --from "images:$store" "$one"
+assert_contains "$tmp/said.log" "$one' is read by a guest that runs on it"
+
 # The same command goes on. The server is not missed for long.
 start_instant
 wait_for 60 "the restore to go on" grep -q . "$tmp/restore.log"
@@ -169,3 +173,7 @@ backup_args=(-c image: vm --image "vda=$tmp/new.qcow2,format=qcow2")
 proved_backup
 assert_decision vda incremental
 assert_all_exact
+
+# Nothing holds it any more.
+varve delete --from "images:$store" "$one" --with-dependents > "$tmp/delete.log"
+assert_contains "$tmp/delete.log" "deleted $one"

@@ -175,8 +175,8 @@ varve_images_backup_directory (VarveImagesStore *store, const VarveManifest *man
   return g_build_filename (directory, manifest->id, NULL);
 }
 
-int
-varve_images_lock (const char *directory, GError **error)
+static int
+lock_directory (const char *directory, int how, const char *busy, GError **error)
 {
   int fd = open (directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
@@ -185,12 +185,18 @@ varve_images_lock (const char *directory, GError **error)
                        directory);
     return -1;
   }
-  if (flock (fd, LOCK_EX | LOCK_NB) == 0)
+  if (flock (fd, how | LOCK_NB) == 0)
     return fd;
   varve_throw_errno (error, errno == EWOULDBLOCK ? VARVE_ERROR_BUSY : VARVE_ERROR_STORE_UNREACHABLE,
-                     errno, "'%s' is being written or removed by another run", directory);
+                     errno, "'%s' %s", directory, busy);
   close (fd);
   return -1;
+}
+
+int
+varve_images_lock (const char *directory, GError **error)
+{
+  return lock_directory (directory, LOCK_EX, "is being written or removed by another run", error);
 }
 
 /* --- listing ---------------------------------------------------------------------------------- */
@@ -277,20 +283,41 @@ varve_images_list (VarveStoreImpl *impl, GPtrArray **out_manifests, GPtrArray *p
 
 /* Renamed first, so that a removal that is cut short leaves nothing that looks like a backup. */
 static bool
+delete_directory (const char *path, GError **error)
+{
+  g_autofree char *deleted = g_strconcat (path, VARVE_IMAGES_DELETED, NULL);
+  int hold = lock_directory (path, LOCK_EX, "is read by a guest that runs on it", error);
+  bool ok;
+
+  if (hold < 0)
+    return false;
+  ok = varve_rename_noreplace (path, deleted, error) && varve_remove_tree (deleted, error);
+  close (hold);
+  return ok;
+}
+
+static bool
 delete_backup (VarveStoreImpl *impl, const VarveManifest *manifest, GCancellable *cancellable,
                GError **error)
 {
   g_autofree char *path = varve_images_backup_directory ((VarveImagesStore *)impl, manifest);
-  g_autofree char *deleted = g_strconcat (path, VARVE_IMAGES_DELETED, NULL);
   g_autofree char *parent = g_path_get_dirname (path);
   int lock = varve_images_lock (parent, error);
   bool ok;
 
   if (lock < 0)
     return false;
-  ok = varve_rename_noreplace (path, deleted, error) && varve_remove_tree (deleted, error);
+  ok = delete_directory (path, error);
   close (lock);
   return varve_classify (ok, VARVE_ERROR_STORE_UNREACHABLE, error);
+}
+
+static int
+hold (VarveStoreImpl *impl, const VarveManifest *manifest, GError **error)
+{
+  g_autofree char *path = varve_images_backup_directory ((VarveImagesStore *)impl, manifest);
+
+  return lock_directory (path, LOCK_SH, "is being removed", error);
 }
 
 static char *
@@ -386,6 +413,7 @@ static const VarveStoreOps images_ops = {
   .write_free = varve_images_write_free,
   .verify = varve_images_verify,
   .delete = delete_backup,
+  .hold = hold,
   .read_file = read_file,
   .directory = backup_directory,
   .contains = contains,

@@ -8,7 +8,8 @@
  *   STORE/NAME-uuid8/BACKUP/               complete: manifest.xml DISK.qcow2 DISK.sums domain.xml
  * nvram STORE/NAME-uuid8/BACKUP.deleted/       being removed
  *
- * Writers and removers of one domain's directory hold flock(2) on it.
+ * Writers and removers of one domain's directory hold flock(2) on it; who holds a backup (VarveStoreOps) shares one on
+ * the backup's directory, which who removes it must have alone.
  */
 #pragma once
 
