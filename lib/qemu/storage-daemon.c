@@ -145,8 +145,10 @@ varve_storage_daemon_quit (VarveStorageDaemon *daemon, GError **error)
   if (!g_subprocess_get_successful (daemon->process))
     return throw_ended_badly (daemon, "ended with a failure", words, error);
   /* A bitmap that cannot be stored is told on stderr only; the exit status is 0. */
-  if (daemon->writes && *words)
-    return throw_ended_badly (daemon, "complained when it quit", words, error);
+  if (daemon->writes && *words) {
+    throw_ended_badly (daemon, "complained when it quit", words, error);
+    return varve_reclassify (error, VARVE_ERROR_STORE_UNREACHABLE);
+  }
   return true;
 }
 

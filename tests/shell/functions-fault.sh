@@ -25,18 +25,18 @@ is_traced ()
   grep -q '^TracerPid:[[:space:]]*[1-9]' "/proc/$1/status"
 }
 
-# inject_fault PID FAULT DIRECTORY: what that process writes to the files in there meets this fault of strace's, in its
-# own system calls, until `end_fault`.
+# inject_fault PID FAULT DIRECTORY [CALLS]: what that process writes to the files in there meets this fault of strace's, in its
+# own system calls (those that write, where none are named), until `end_fault`.
 inject_fault ()
 {
-  local pid=$1 fault=$2 file files=()
+  local pid=$1 fault=$2 calls=${4:-pwrite64,pwritev} file files=()
   if [ "$(cat /proc/sys/kernel/yama/ptrace_scope 2> /dev/null)" = 3 ]; then
     skip "no process can be traced here"
   fi
   for file in "$3"/*; do
     files+=(-P "$file")
   done
-  strace -f -p "$pid" "${files[@]}" -e trace=pwrite64,pwritev -e "inject=pwrite64,pwritev:$fault" \
+  strace -f -p "$pid" "${files[@]}" -e "trace=$calls" -e "inject=$calls:$fault" \
     -o "$tmp/strace.log" 2> "$tmp/tracer.log" &
   tracer=$!
   cleanup_fn end_process "$tracer"

@@ -7,7 +7,7 @@
 . "$(dirname "$0")/functions.sh"
 requires_qemu
 requires_root
-requires qemu-storage-daemon qemu-io
+requires qemu-storage-daemon qemu-io nbdkit
 
 disk_files=(vda="$tmp/a.qcow2" vdb="$tmp/b.qcow2")
 make_disk "$tmp/a.qcow2" 64M
@@ -84,6 +84,21 @@ assert_equal "$(cat "$tmp/small/vda.raw")" precious "a file that could not be re
 mount -o remount,ro "$tmp/small"
 expect_status 6 varve restore --from "images:$store" "web01@latest" --disk "vda=$tmp/small/vdx.raw"
 assert_contains "$tmp/said.log" 'Read-only file system'
+
+# An NBD server answers writes with errors, for as long as a file says so.
+nbdkit --foreground --unix "$tmp/target.sock" --filter=error memory 64M error-pwrite=EIO error-pwrite-rate=100% \
+  error-pwrite-file="$tmp/fail" &
+server=$!
+cleanup_fn end_process "$server"
+wait_for 60 "nbdkit" test -S "$tmp/target.sock"
+target="nbd+unix:///?socket=$tmp/target.sock"
+touch "$tmp/fail"
+expect_status 6 varve restore --from "images:$store" "web01@latest" --disk "vda=$target" --over
+assert_contains "$tmp/said.log" "answered a write of .* with an error: Input/output error"
+rm "$tmp/fail"
+varve restore --from "images:$store" "web01@latest" --disk "vda=$target" --over > "$tmp/restore.log"
+qemu-img convert -f raw -O raw "$target" "$tmp/from-server.raw"
+assert_digest "$tmp/from-server.raw" raw "$(cat "$tmp/digest.$(newest_backup).vda")" "what the server has got"
 
 mount -o remount,rw "$tmp/full"
 proved_backup

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # Copyright the varve authors
 #
-# SIGKILL in a restore: no file has its name before it is complete, an older one is kept, the next restore to the same
-# target is exact and leaves nothing beside it, and the store is as it was.
+# SIGKILL, and an error, in a restore: no file has its name before it is complete, an older one is kept, the next restore to
+# the same target is exact and leaves nothing beside it, and the store is as it was.
 . "$(dirname "$0")/functions.sh"
 . "$shell_dir/functions-kill.sh"
 requires qemu-img qemu-io qemu-storage-daemon python3
@@ -38,9 +38,20 @@ restore ()
   varve restore --from "images:$store" "$backup" "$@" > "$tmp/restore.log"
 }
 
+# fail_at POINT ARGUMENT...: it says so, and leaves nothing that was not there.
+fail_at ()
+{
+  local before
+  before=$(find "$tmp" -name "${target##*/}*" -exec b2sum {} +)
+  VARVE_FAILPOINT=$1:error expect_status 1 varve restore --from "images:$store" "$backup" "${@:2}"
+  assert_contains "$tmp/said.log" "The failure point '$1' was reached"
+  assert_equal "$(find "$tmp" -name "${target##*/}*" -exec b2sum {} +)" "$before" "what a restore that failed at $1 left"
+}
+
 for point in $(failure_points restore); do
   for format in raw qcow2; do
     target=$tmp/$point.$format
+    fail_at "$point" --disk "vda=$target,format=$format"
     kill_at "$point" restore --disk "vda=$target,format=$format"
     assert_equal "$(ls "$target"*)" "$target.varve-partial" "what a restore killed at $point left"
     restore --disk "vda=$target,format=$format"
@@ -48,6 +59,7 @@ for point in $(failure_points restore); do
     # Over an older file, which is another disk.
     qemu-img convert -O "$format" "$tmp/b.qcow2" "$target"
     older=$(b2sum < "$target")
+    fail_at "$point" --disk "vda=$target,format=$format" --force
     kill_at "$point" restore --disk "vda=$target,format=$format" --force
     assert_equal "$(b2sum < "$target")" "$older" "the older file behind a kill at $point"
     restore --disk "vda=$target,format=$format" --force
@@ -61,7 +73,7 @@ for point in $(failure_points restore); do
   restore --to "$tmp/$point"
   assert_target raw
   assert_digest "$tmp/$point/vdb.raw" raw "$(cat "$tmp/digest.$backup.vdb")" "disk vdb at backup $backup"
-  echo "restore killed at $point: as it should be"
+  echo "restore killed, and failed, at $point: as it should be"
 done
 
 assert_equal "$(store_sum)" "$sum" "what is in the store"
@@ -74,5 +86,6 @@ truncate -s 16M "$tmp/device"
 target=$(losetup --find --show "$tmp/device") || skip "no loop device is to be had here"
 cleanup_fn losetup -d "$target"
 kill_at restore-copied restore --disk "vda=$target" --force
+VARVE_FAILPOINT=restore-copied:error expect_status 1 varve restore --from "images:$store" "$backup" --disk "vda=$target" --force
 restore --disk "vda=$target" --force
 assert_target raw
