@@ -205,7 +205,33 @@ guest_zero ()
 # guest COMMAND...: to the program in the booted guest (see tests/guest/writer.c); prints its answer.
 guest ()
 {
-  "$shell_dir/guest.py" "$serial" "$@"
+  local status=0
+  "$shell_dir/guest.py" "$serial" "$@" || status=$?
+  if [ "$status" -eq 3 ]; then
+    show_silent_machine >&2
+  fi
+  return "$status"
+}
+
+# Of a machine whose guest does not answer: what its threads wait for, whether its monitor answers, and whether the guest comes
+# back when it is stopped and goes on, as QEMU then looks at all of its queues again.
+show_silent_machine ()
+{
+  local task
+  if [ "$monitor" = libvirt ]; then
+    qemu_pid=$(domain_pid)
+  fi
+  for task in /proc/"$qemu_pid"/task/*; do
+    echo "$(cat "$task/comm"): $(sed -n 's/^State:[[:space:]]*//p' "$task/status"), $(cat "$task/wchan")"
+  done
+  if [ "$monitor" = bare ] &&
+    ! timeout 20 "$shell_dir/qmp.py" "$qmp_test" --hmp 'info status' 'info block-jobs' 'info blockstats'; then
+    echo "its monitor does not answer"
+    return
+  fi
+  pause_guest
+  resume_guest
+  "$shell_dir/guest.py" --timeout 30 "$serial" status || echo "nor does the guest when it goes on"
 }
 
 # more_numbers N: waits until the guest has written so many numbers more.

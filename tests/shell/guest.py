@@ -6,7 +6,7 @@
 usage: guest.py [--timeout SECONDS] SOCKET COMMAND...
 
 Sends the command and prints what the guest says up to its answer ("guest: ok ..." or "guest: failed ...",
-see tests/guest/writer.c). Status 1 for "failed" and for no answer in time.
+see tests/guest/writer.c). Status 1 for "failed", 3 for no answer in time.
 """
 import argparse
 import socket
@@ -23,12 +23,16 @@ def main():
     console.settimeout(args.timeout)
     console.connect(args.socket)
     console.sendall(" ".join(args.command).encode() + b"\n")
-    for line in console.makefile("r", encoding="utf-8", errors="replace"):
-        print(line.rstrip())
-        if line.startswith("guest: ok"):
-            return
-        if line.startswith("guest: failed"):
-            sys.exit(1)
+    try:
+        for line in console.makefile("r", encoding="utf-8", errors="replace"):
+            print(line.rstrip())
+            if line.startswith("guest: ok"):
+                return
+            if line.startswith("guest: failed"):
+                sys.exit(1)
+    except TimeoutError:
+        print(f"guest: no answer in {args.timeout:.0f} s", file=sys.stderr)
+        sys.exit(3)
     sys.exit("guest: the console was closed")
 
 
