@@ -29,7 +29,7 @@ make_tree ()
   head -c 3 /dev/urandom > "$1/sub/odd"
   : > "$1/empty"
   seq 100000 > "$1/numbers"
-  yes 'what is known is found again' | head -c 1048576 > "$1/known" || true
+  head -c 1048576 < <(yes 'what is known is found again') > "$1/known"
   touch -d '2020-02-02 02:02:02 UTC' "$1/numbers"
   chmod 0640 "$1/numbers"
   chmod 0500 "$1/sub/deep"

@@ -43,21 +43,35 @@ start_instant ()
 
 kill_instant ()
 {
+  local status=0
   kill -KILL "$restore_pid"
-  wait "$restore_pid" 2> /dev/null || true
+  wait "$restore_pid" 2> /dev/null || status=$?
+  assert_equal "$status" 137 "status of a restore that was killed"
 }
 
-# server_pid: of the nbdkit that serves the backup to a guest of this test; nothing where there is none.
+# pids_of PATTERN: of the processes with such a command line; nothing where there is none.
+pids_of ()
+{
+  pgrep -f "$1" || [ $? -eq 1 ]
+}
+
+# server_pid: of the nbdkit that serves the backup to a guest of this test.
 server_pid ()
 {
-  pgrep -f "^nbdkit .*--unix $VARVE_STATE_DIR/sockets/" || true
+  pids_of "^nbdkit .*--unix $VARVE_STATE_DIR/sockets/"
+}
+
+# front_pid: of the storage daemon in front of it.
+front_pid ()
+{
+  pids_of "^qemu-storage-daemon .*$VARVE_STATE_DIR/sockets/"
 }
 
 # The server outlives who started it.
 end_server ()
 {
   local pid
-  for pid in $(server_pid) $(pgrep -f "^qemu-storage-daemon .*$VARVE_STATE_DIR/sockets/" || true); do
+  for pid in $(server_pid) $(front_pid); do
     end_process "$pid" KILL
   done
 }
@@ -67,7 +81,7 @@ assert_nothing_served ()
 {
   session_is_gone
   assert_equal "$(server_pid)" '' "the process that serves"
-  assert_equal "$(pgrep -f "^qemu-storage-daemon .*$VARVE_STATE_DIR/sockets/" || true)" '' "the daemon in front of it"
+  assert_equal "$(front_pid)" '' "the daemon in front of it"
   assert_equal "$(ls "$VARVE_STATE_DIR/sockets")" '' "directories of sockets"
 }
 

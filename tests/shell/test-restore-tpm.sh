@@ -54,7 +54,9 @@ remember ()
 
 write_index ()
 {
-  tpm2_nvdefine -Q -C o -s 16 -a 'ownerread|ownerwrite' "$nv_index" 2> /dev/null || true
+  if ! tpm2_nvreadpublic "$nv_index" > /dev/null 2>&1; then
+    tpm2_nvdefine -Q -C o -s 16 -a 'ownerread|ownerwrite' "$nv_index"
+  fi
   printf '%-16s' "$1" | tpm2_nvwrite -Q -C o -i - "$nv_index"
 }
 
