@@ -390,8 +390,8 @@ varve_instant_fill_undo (VarveInstantFill *work, GError **error)
   const VarveRecord *record = work->record;
 
   if (!g_str_has_prefix (record->uri, "qmp+unix:") &&
-      !varve_define_undo (record->uri, record->uuid, varve_fill_disk (work->fill, 0)->path, NULL,
-                          error))
+      !varve_define_undo (record->uri, record->uuid, varve_fill_disk (work->fill, 0)->path,
+                          record->nvram, record->tpm, NULL, error))
     return false;
   for (guint i = 0; i < work->fill->disks->len; i++)
     if (!remove_image (work, varve_fill_disk (work->fill, i)->path, error))

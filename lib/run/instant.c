@@ -126,6 +126,10 @@ make_record (Restore *restore, VarveRecord *record)
   record->directory = varve_state_dir_file (restore->context->state, "sockets", record->id);
   record->started = g_get_real_time () / G_USEC_PER_SEC;
   record->speed = instant->def->speed;
+  if (definition && instant->define->nvram)
+    record->nvram = g_strdup (definition->nvram);
+  if (definition && instant->define->tpm)
+    record->tpm = g_strdup (definition->tpm);
   if (goes_on (restore))
     record->checkpoint =
         varve_checkpoint_name_new (instant->manifest->owner, instant->manifest->id);

@@ -74,6 +74,8 @@ static const Field session_fields[] = {
   FIELD (VarveRecord, "directory", KIND_PATH, false, directory),
   FIELD (VarveRecord, "socket", KIND_PATH, false, socket),
   FIELD (VarveRecord, "agent", KIND_PATH, false, agent),
+  FIELD (VarveRecord, "nvram", KIND_PATH, false, nvram),
+  FIELD (VarveRecord, "tpm", KIND_PATH, false, tpm),
   { NULL },
 };
 

@@ -79,6 +79,8 @@ varve_record_free (VarveRecord *record)
   g_free (record->store);
   g_free (record->strategy);
   g_free (record->directory);
+  g_free (record->nvram);
+  g_free (record->tpm);
   g_free (record->socket);
   g_free (record->agent);
   g_ptr_array_unref (record->disks);

@@ -60,6 +60,8 @@ typedef struct {
   char *directory;   /* with the sockets */
   char *socket;      /* published UNIX socket of an export session, or NULL */
   char *agent;       /* guest agent's socket of a bare QEMU, or NULL */
+  char *nvram;       /* firmware variables of a domain that is being made, or NULL */
+  char *tpm;         /* the same of what its TPM remembers */
   bool was_running;  /* before the start */
   bool frozen;       /* file systems were frozen by us, or may be yet: thaw */
   bool kept;         /* the checkpoint is committed */

@@ -39,10 +39,10 @@ varve_define_finish (const VarveDefinition *definition, GBytes *nvram, GBytes *t
 }
 
 bool
-varve_define_undo (const char *uri, const char *uuid, const char *path, GCancellable *cancellable,
-                   GError **error)
+varve_define_undo (const char *uri, const char *uuid, const char *path, const char *nvram,
+                   const char *tpm, GCancellable *cancellable, GError **error)
 {
-  return varve_libvirt_define_undo (uri, uuid, path, error);
+  return varve_libvirt_define_undo (uri, uuid, path, nvram, tpm, error);
 }
 
 #else
@@ -65,8 +65,8 @@ varve_define_finish (const VarveDefinition *definition, GBytes *nvram, GBytes *t
 }
 
 bool
-varve_define_undo (const char *uri, const char *uuid, const char *path, GCancellable *cancellable,
-                   GError **error)
+varve_define_undo (const char *uri, const char *uuid, const char *path, const char *nvram,
+                   const char *tpm, GCancellable *cancellable, GError **error)
 {
   g_return_val_if_reached (false);
 }

@@ -46,9 +46,10 @@ typedef struct {
 /* NULL: the host cannot have it, or not so, with what to do (VARVE_ERROR_REFUSED, VARVE_ERROR_UNSUPPORTED). */
 VarveDefinition *varve_define_prepare (const VarveNewDomain *wanted, GCancellable *cancellable,
                                        GError **error);
-/* As if finish had not been. Leaves a domain that runs, or does not have the disk @path; one that is not there is no error. */
-bool varve_define_undo (const char *uri, const char *uuid, const char *path,
-                        GCancellable *cancellable, GError **error);
+/* As if finish had not been, with @nvram and @tpm (or NULL) as the paths of what it was to write where nothing was. Leaves a
+ * domain that runs, or does not have the disk @path, and its files; one that is not there is no error. */
+bool varve_define_undo (const char *uri, const char *uuid, const char *path, const char *nvram,
+                        const char *tpm, GCancellable *cancellable, GError **error);
 /* @nvram, @tpm: of the backup; may be NULL. On failure nothing of it is left, and what was there before is. */
 bool varve_define_finish (const VarveDefinition *definition, GBytes *nvram, GBytes *tpm,
                           GCancellable *cancellable, GError **error);
@@ -60,6 +61,6 @@ VarveDefinition *varve_libvirt_define_prepare (const VarveNewDomain *wanted,
 bool varve_libvirt_define_finish (const VarveDefinition *definition, GBytes *nvram, GBytes *tpm,
                                   GCancellable *cancellable, GError **error);
 bool varve_libvirt_define_undo (const char *uri, const char *uuid, const char *path,
-                                GError **error);
+                                const char *nvram, const char *tpm, GError **error);
 
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (VarveDefinition, varve_definition_free)

@@ -230,3 +230,16 @@ cmp "$states/$origin_uuid/tpm2/tpm2-00.permall" "$tmp/origin.state"
 if [ -e "$tmp/again" ] || virsh dominfo "$origin" > /dev/null 2>&1; then
   fail "something was made by a restore that was refused"
 fi
+
+# One of its own that was begun and killed before the domain was there is none to stop at.
+rm -r "${states:?}/$origin_uuid"
+VARVE_FAILPOINT=define-files expect_status 137 varve restore --from "images:$store" "$one" --instant --define "$origin" \
+  --to "$tmp/again"
+test -e "$states/$origin_uuid/varve-pending"
+expect_status 137 env VARVE_FAILPOINT=define-files "${varve_command[@]}" restore --from "images:$store" "$one" --instant \
+  --define "$origin" --to "$tmp/again"
+varve recover
+if [ -e "$states/$origin_uuid" ] || [ -e "$tmp/${origin}_VARS.fd" ] || [ -e "$tmp/again/vda.qcow2" ] || virsh dominfo "$origin" > /dev/null 2>&1; then
+  fail "something is left of a restore that was undone"
+fi
+session_is_gone

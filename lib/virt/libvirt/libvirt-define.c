@@ -534,8 +534,18 @@ has_disk (virDomainPtr domain, const char *path)
   return definition && is_used_by (definition, path);
 }
 
+/* Of a domain that has never been there. A TPM's state without our note is somebody's. */
+static bool
+remove_files (const char *nvram, const char *tpm, GError **error)
+{
+  if (tpm && varve_libvirt_tpm_is_pending (tpm))
+    varve_libvirt_tpm_drop (tpm);
+  return !nvram || access (nvram, F_OK) < 0 || varve_durable_unlink (nvram, error);
+}
+
 bool
-varve_libvirt_define_undo (const char *uri, const char *uuid, const char *path, GError **error)
+varve_libvirt_define_undo (const char *uri, const char *uuid, const char *path, const char *nvram,
+                           const char *tpm, GError **error)
 {
   VARVE_SIGPIPE_GUARD;
   g_autoptr (virConnect) connection = varve_libvirt_connect_here (uri, error);
@@ -544,7 +554,7 @@ varve_libvirt_define_undo (const char *uri, const char *uuid, const char *path, 
   if (!connection)
     return false;
   if (!domain && varve_libvirt_error_code () == VIR_ERR_NO_DOMAIN)
-    return true;
+    return remove_files (nvram, tpm, error);
   if (domain && (virDomainIsActive (domain) > 0 || !has_disk (domain, path)))
     return true;
   return (domain && virDomainUndefineFlags (domain, VIR_DOMAIN_UNDEFINE_CHECKPOINTS_METADATA |

@@ -139,13 +139,22 @@ find_owner (uid_t *out_uid, gid_t *out_gid, GError **error)
          varve_prefix (error, "The user of swtpm in " QEMU_CONF);
 }
 
-/* One that was begun and came to nothing has our note, and goes before another is begun. */
-static bool
-check_free (const char *directory, GError **error)
+bool
+varve_libvirt_tpm_is_pending (const char *path)
 {
+  g_autofree char *directory = domain_directory (path);
   g_autofree char *pending = g_build_filename (directory, PENDING, NULL);
 
-  return access (directory, F_OK) < 0 || access (pending, F_OK) == 0 ||
+  return access (pending, F_OK) == 0;
+}
+
+/* One that was begun and came to nothing has our note, and goes before another is begun. */
+static bool
+check_free (const char *path, GError **error)
+{
+  g_autofree char *directory = domain_directory (path);
+
+  return access (directory, F_OK) < 0 || varve_libvirt_tpm_is_pending (path) ||
          varve_throw (error, VARVE_ERROR_REFUSED,
                       "The directory for the state of the new domain's TPM, '%s', exists already: "
                       "it may be all that is left of another TPM, so move it away",
@@ -155,14 +164,13 @@ check_free (const char *directory, GError **error)
 bool
 varve_libvirt_tpm_check (const char *path, GError **error)
 {
-  g_autofree char *directory = domain_directory (path);
-  g_autofree char *base = g_path_get_dirname (directory);
+  g_autofree char *base = base_directory (path);
   g_autofree char *above = g_path_get_dirname (base);
   const char *there = access (base, F_OK) == 0 ? base : above;
   uid_t uid;
   gid_t gid;
 
-  if (!check_free (directory, error))
+  if (!check_free (path, error))
     return false;
   if (access (there, W_OK) < 0)
     return varve_throw_errno (error, VARVE_ERROR_REFUSED, errno,

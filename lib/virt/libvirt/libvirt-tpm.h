@@ -30,6 +30,8 @@ bool varve_libvirt_tpm_write (const char *path, const char *name, GBytes *state,
 void varve_libvirt_tpm_keep (const char *path);
 /* It is not. */
 void varve_libvirt_tpm_drop (const char *path);
+/* Written for a domain that is not there yet. */
+bool varve_libvirt_tpm_is_pending (const char *path);
 /* Removes what was written for domain @name by somebody who was killed before it was defined. */
 bool varve_libvirt_tpm_sweep (virConnectPtr connection, const char *path, const char *name,
                               GError **error);
