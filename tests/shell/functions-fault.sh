@@ -20,9 +20,10 @@ resize_mount ()
   mount -o "remount,size=$2" "$1"
 }
 
+# All of its threads: the tracer takes one behind the other, and says this at the end.
 is_traced ()
 {
-  grep -q '^TracerPid:[[:space:]]*[1-9]' "/proc/$1/status"
+  grep -q "Process $1 attached" "$tmp/tracer.log"
 }
 
 # inject_fault PID FAULT DIRECTORY [CALLS]: what that process writes to the files in there meets this fault of strace's, in its

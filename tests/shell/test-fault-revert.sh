@@ -15,11 +15,13 @@ disk_files=(vda="$tmp/disk/a.qcow2")
 backup_args=(-c image: web01 --image "vda=$tmp/disk/a.qcow2,format=qcow2")
 make_disk "$tmp/disk/a.qcow2" 64M
 
+# All overlap, so that to put back one is to write data, and so many times that one of the storage daemon's threads, of which
+# there are 64 at most, writes thrice.
 change ()
 {
   local i commands=()
-  for ((i = 0; i < 40; i++)); do
-    commands+=(-c "write -P $1 $((i * 1500 + $1 * 64))k 64k")
+  for ((i = 0; i < 140; i++)); do
+    commands+=(-c "write -P $1 $((i * 440 + $1 * 8))k 64k")
   done
   qemu-io -f qcow2 "$tmp/disk/a.qcow2" "${commands[@]}" > "$tmp/io.log"
 }
@@ -48,7 +50,7 @@ revert_with ()
 }
 
 n=2
-# strace counts in each thread.
+# strace counts in each thread, and each call by itself.
 for fault in 'error=EIO pwrite64,pwritev' 'error=EIO:when=1 pwrite64,pwritev' 'error=ENOSPC:when=3+ pwrite64,pwritev' \
   'error=EIO fdatasync'; do
   read -r what calls <<< "$fault"
