@@ -96,7 +96,9 @@ add_machine (GPtrArray *args, const VarveMachineSpec *spec, bool kvm)
   add (args, "-machine", "%s,accel=%s%s", spec->i440fx ? "pc" : "q35", kvm ? "kvm" : "tcg",
        spec->secure ? ",smm=on" : "");
   add (args, "-cpu", "max");
-  add (args, "-smp", "%u", spec->processors);
+  /* QEMU before 8.1 leaves a guest's memory barriers out where there can be one emulated processor only, and may then miss
+     what that one told a device's thread, or the other way round: the guest waits for ever. */
+  add (args, "-smp", "%u,maxcpus=%u", spec->processors, MAX (spec->processors, kvm ? 1 : 2));
   add (args, "-m", "size=%" G_GUINT64_FORMAT "M", MAX (spec->memory / MIB, 1));
   add (args, "-rtc", "base=%s", spec->local_time ? "localtime" : "utc");
   add (args, "-nic", "none");

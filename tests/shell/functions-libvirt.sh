@@ -107,7 +107,8 @@ define_domain ()
     echo "<domain type='qemu'>"
     echo "  <name>$domain</name>"
     echo "  <memory unit='MiB'>256</memory>"
-    echo "  <vcpu>1</vcpu>$iothreads"
+    # The place for a second one: see start_qemu.
+    echo "  <vcpu current='1'>2</vcpu>$iothreads"
     echo "  <os><type arch='x86_64' machine='q35'>hvm</type>"
     if [ "$boots" = 1 ]; then
       echo "    <kernel>$tmp/guest.kernel</kernel><initrd>$tmp/guest.initrd</initrd>"

@@ -138,7 +138,7 @@ test_arguments (void)
     "-name guest=web,, 01",
     "-machine q35,accel=kvm,smm=on",
     "-m size=2048M",
-    "-smp 4",
+    "-smp 4,maxcpus=4 ",
     "-rtc base=localtime",
     "if=pflash,unit=0,readonly=on,format=raw,file=/fw/code.fd",
     "if=pflash,unit=1,format=raw,auto-read-only=off,file=/dev/fdset/1",
@@ -159,6 +159,26 @@ test_arguments (void)
   for (gsize i = 0; i < G_N_ELEMENTS (unwanted); i++)
     if (strstr (line, unwanted[i]))
       g_error ("'%s' is in: %s", unwanted[i], line);
+}
+
+/* Emulated, one processor has a place for another. */
+static void
+test_one_processor (void)
+{
+  static const char *const disks[] = { "vda", NULL };
+
+  for (int kvm = 0; kvm <= 1; kvm++) {
+    const VarveMachineStart start = { .nbd_socket = "/run/sock", .kvm = kvm };
+    g_autofree char *notes = NULL;
+    g_autofree char *line = NULL;
+    g_autoptr (VarveMachineSpec) spec = describe (NULL, disks, &notes, NULL);
+    g_autoptr (GPtrArray) args = NULL;
+
+    spec->processors = 1;
+    args = varve_machine_args (spec, &start);
+    line = g_strjoinv (" ", (char **)args->pdata);
+    g_assert_nonnull (strstr (line, kvm ? " -smp 1,maxcpus=1 " : " -smp 1,maxcpus=2 "));
+  }
 }
 
 static void
@@ -362,6 +382,7 @@ main (int argc, char **argv)
   g_test_init (&argc, &argv, NULL);
   g_test_add_func ("/machine/describe", test_describe);
   g_test_add_func ("/machine/arguments", test_arguments);
+  g_test_add_func ("/machine/one-processor", test_one_processor);
   g_test_add_func ("/machine/plain", test_plain);
   g_test_add_func ("/machine/refused", test_refused);
   ADD ("every-bus/q35", GINT_TO_POINTER (false), test_every_bus);
