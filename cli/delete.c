@@ -30,7 +30,7 @@ cli_delete (Cli *cli, int argc, char **argv, GError **error)
   if (store != NULL)
     backup = varve_store_find (store, argv[1], cli->cancellable, error);
   if (backup == NULL ||
-      !varve_store_delete (store, backup, with_dependents, &deleted, cli->cancellable, error))
+      !varve_store_delete (store, backup, with_dependents, NULL, &deleted, cli->cancellable, error))
     return false;
   for (guint i = 0; i < deleted->len; i++) {
     g_autoptr (JsonBuilder) object = cli_json_begin ("deleted");

@@ -8,6 +8,7 @@
 #include "varve-error.h"
 #include "varve-event.h"
 #include "varve-job.h"
+#include "varve-store.h"
 
 G_BEGIN_DECLS
 
@@ -122,5 +123,28 @@ VARVE_API gboolean varve_run_execute (VarveRun *run, GCancellable *cancellable, 
 VARVE_API gboolean varve_recover (const char *state_directory, gboolean dry_run,
                                   VarveEventFunc func, gpointer user_data,
                                   GCancellable *cancellable, GError **error);
+
+/**
+ * varve_store_delete:
+ * @store: a store
+ * @backup: one of its backups
+ * @with_dependents: and all that build on it; otherwise their existence is %VARVE_ERROR_REFUSED
+ * @state_directory: (type filename) (nullable): as for varve_run_set_state_directory()
+ * @out_deleted: (out) (optional) (transfer container) (element-type utf8): ids, in the order of
+ * removal
+ *
+ * Removes a backup.
+ *
+ * Errors: %VARVE_ERROR_BUSY when a guest runs on one that is to go, or the session records of @state_directory say that a
+ * revert or an instant restore is to be finished with it.
+ *
+ * Returns: %TRUE when it is gone; %FALSE with @error set
+ *
+ * Since: 0.1
+ */
+VARVE_API gboolean varve_store_delete (VarveStore *store, VarveBackup *backup,
+                                       gboolean with_dependents, const char *state_directory,
+                                       GPtrArray **out_deleted, GCancellable *cancellable,
+                                       GError **error);
 
 G_END_DECLS

@@ -414,38 +414,48 @@ refuse_dependents (GPtrArray *ids, GError **error)
                       (char *)g_ptr_array_index (ids, 0), names->str);
 }
 
-gboolean
-varve_store_delete (VarveStore *store, VarveBackup *backup, gboolean with_dependents,
-                    GPtrArray **out_deleted, GCancellable *cancellable, GError **error)
+static bool
+may_all_go (GPtrArray *ids, VarveStoreMayGo may_go, gpointer data, GError **error)
+{
+  for (guint i = 0; may_go && i < ids->len; i++)
+    if (!may_go (g_ptr_array_index (ids, i), data, error))
+      return false;
+  return true;
+}
+
+bool
+varve_store_remove (VarveStore *store, VarveBackup *backup, bool with_dependents,
+                    VarveStoreMayGo may_go, gpointer data, GPtrArray **out_deleted,
+                    GCancellable *cancellable, GError **error)
 {
   g_autoptr (GPtrArray) manifests = NULL;
   g_autoptr (GPtrArray) ids = NULL;
   g_autoptr (GPtrArray) deleted = g_ptr_array_new_with_free_func (g_free);
   const VarveManifest *first;
 
-  g_return_val_if_fail (VARVE_IS_STORE (store) && VARVE_IS_BACKUP (backup), FALSE);
   if (!list (store, &manifests, NULL, cancellable, error))
-    return FALSE;
+    return false;
   first = find_id (store, manifests, varve_backup_get_id (backup), error);
   if (first == NULL)
-    return FALSE;
+    return false;
   ids = dependents (manifests, first->id);
-  if (!with_dependents && !refuse_dependents (ids, error))
-    return FALSE;
+  if ((!with_dependents && !refuse_dependents (ids, error)) ||
+      !may_all_go (ids, may_go, data, error))
+    return false;
   /* From the last: at no time does a backup stand on one that is gone. */
   for (guint i = ids->len; i > 0; i--) {
     const char *id = g_ptr_array_index (ids, i - 1);
     const VarveManifest *manifest = varve_manifests_find (manifests, id);
 
     if (g_cancellable_set_error_if_cancelled (cancellable, error))
-      return FALSE;
+      return false;
     if (!store->impl->ops->delete (store->impl, manifest, cancellable, error))
       return varve_prefix (error, "Backup %s could not be deleted", id);
     g_ptr_array_add (deleted, g_strdup (id));
   }
   if (out_deleted)
     *out_deleted = g_steal_pointer (&deleted);
-  return TRUE;
+  return true;
 }
 
 char *

@@ -131,6 +131,13 @@ const VarveManifest *varve_backup_manifest (VarveBackup *backup);
 /* Whether it keeps backups by name, for others to build on: targets of the disks' own are written, and forgotten. */
 bool varve_store_impl_keeps (const VarveStoreImpl *impl);
 
+/* Whether nobody is in want of that backup: asked of all that are to go, before the first of them does. */
+typedef bool (*VarveStoreMayGo) (const char *backup, gpointer data, GError **error);
+/* What varve_store_delete() says, for whom @may_go is what the store itself cannot know. */
+bool varve_store_remove (VarveStore *store, VarveBackup *backup, bool with_dependents,
+                         VarveStoreMayGo may_go, gpointer data, GPtrArray **out_deleted,
+                         GCancellable *cancellable, GError **error);
+
 void varve_store_target_clear (VarveStoreTarget *target);
 void varve_store_read_free (VarveStoreRead *read);
 void varve_store_write_free (VarveStoreWrite *write);

@@ -181,23 +181,6 @@ VARVE_API gboolean varve_store_verify (VarveStore *store, VarveBackup *backup, V
                                        GCancellable *cancellable, GError **error);
 
 /**
- * varve_store_delete:
- * @backup: the backup
- * @with_dependents: and all that build on it; otherwise their existence is %VARVE_ERROR_REFUSED
- * @out_deleted: (out) (optional) (transfer container) (element-type utf8): ids, in the order of
- * removal
- *
- * Removes a backup.
- *
- * Returns: %TRUE when it is gone; %FALSE with @error set
- *
- * Since: 0.1
- */
-VARVE_API gboolean varve_store_delete (VarveStore *store, VarveBackup *backup,
-                                       gboolean with_dependents, GPtrArray **out_deleted,
-                                       GCancellable *cancellable, GError **error);
-
-/**
  * varve_backup_get_id:
  *
  * Returns: (transfer none): its id

@@ -98,9 +98,9 @@ class Store(machine.Case):
         self.back_up()
         store = Varve.Store.open(self.store)
         (old, new), _ = store.list(None, None)
-        self.assertIn(new.get_id(), self.assert_refused(Varve.Error.REFUSED, store.delete, old, False, None))
-        self.assertEqual(tuple(store.delete(old, True, None)), (True, [new.get_id(), old.get_id()]))
-        self.assert_refused(Varve.Error.NOT_FOUND, store.delete, old, True, None)
+        self.assertIn(new.get_id(), self.assert_refused(Varve.Error.REFUSED, store.delete, old, False, None, None))
+        self.assertEqual(tuple(store.delete(old, True, None, None)), (True, [new.get_id(), old.get_id()]))
+        self.assert_refused(Varve.Error.NOT_FOUND, store.delete, old, True, None, None)
         self.assert_refused(Varve.Error.NOT_FOUND, store.verify, old, None, None, None)
         self.assertEqual(store.list(None, None), ([], []))
 

@@ -3,8 +3,8 @@
 # Copyright the varve authors
 #
 # The image that is put back cannot be written: not at all, now and then, from some write on, or not flushed. The revert fails
-# with what the storage said, the disk is on record as partly written, and the revert again gives the exact disk, whose next
-# backup is an increment. The faults are injected into the storage daemon's own system calls.
+# with what the storage said, the disk is on record as partly written, its backup is not deleted, and the revert again gives
+# the exact disk, whose next backup is an increment. The faults are injected into the storage daemon's own system calls.
 . "$(dirname "$0")/functions.sh"
 . "$shell_dir/functions-kill.sh"
 requires qemu-img qemu-io qemu-storage-daemon strace pgrep
@@ -57,6 +57,8 @@ for fault in 'error=EIO pwrite64,pwritev' 'error=EIO:when=1 pwrite64,pwritev' 'e
   revert_with "$what" "$calls"
   assert_contains "$tmp/said.log" "partly as at backup $one, and partly not: do not start it"
   assert_equal "$(count_sessions)" 1 "records behind a revert that met $fault"
+  expect_status 8 varve delete --from "images:$store" "$one" --with-dependents
+  assert_contains "$tmp/said.log" "the revert of domain 'web01' is not done with it"
   varve recover --dry-run > "$tmp/recover.log"
   assert_contains "$tmp/recover.log" "would finish the revert to backup $one"
   if [ $((n % 2)) -eq 0 ]; then

@@ -112,8 +112,10 @@ guest sh 'mount -t ext4 /dev/vda /mnt'
 assert_files
 assert_filling
 
-# It cannot be deleted behind the guest's back.
+# It cannot be deleted behind the guest's back, also by who has no record of it.
 expect_status 8 varve delete --from "images:$store" "$one"
+assert_contains "$tmp/said.log" "the instant restore of domain 'vm' is not done with it"
+VARVE_STATE_DIR=$tmp/elsewhere expect_status 8 varve delete --from "images:$store" "$one"
 assert_contains "$tmp/said.log" "$one' is read by a guest that runs on it"
 
 # The same command goes on. The server is not missed for long.

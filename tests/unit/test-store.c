@@ -6,6 +6,8 @@
 #include "config.h"
 #include "store/store.h"
 
+#include "run/varve-run.h"
+#include "state/record.h"
 #include "util/durable.h"
 #include "util/error.h"
 
@@ -15,6 +17,7 @@
 
 typedef struct {
   char *dir;
+  char *state;
   VarveStore *store;
 } Fixture;
 
@@ -59,6 +62,7 @@ set_up (Fixture *f, gconstpointer data)
 
   f->dir = g_dir_make_tmp ("varve-store-XXXXXX", &error);
   g_assert_no_error (error);
+  f->state = g_build_filename (f->dir, "state", NULL);
   directory = g_build_filename (f->dir, "store", NULL);
   name = g_strconcat ("images:", directory, NULL);
   made = varve_store_impl_open (name, true, &error);
@@ -78,6 +82,7 @@ tear_down (Fixture *f, gconstpointer data)
   g_object_unref (f->store);
   varve_remove_tree (f->dir, &error);
   g_assert_no_error (error);
+  g_free (f->state);
   g_free (f->dir);
 }
 
@@ -98,23 +103,78 @@ test_deleted (Fixture *f, gconstpointer data)
   g_autoptr (GPtrArray) deleted = NULL, problems = NULL;
   g_autoptr (GError) error = NULL;
 
-  g_assert_false (varve_store_delete (f->store, backup, FALSE, NULL, NULL, &error));
+  g_assert_false (varve_store_delete (f->store, backup, FALSE, f->state, NULL, NULL, &error));
   g_assert_error (error, VARVE_ERROR, VARVE_ERROR_REFUSED);
   g_clear_error (&error);
-  g_assert_true (varve_store_delete (f->store, backup, TRUE, &deleted, NULL, &error));
+  g_assert_true (varve_store_delete (f->store, backup, TRUE, f->state, &deleted, NULL, &error));
   g_assert_no_error (error);
   g_assert_cmpuint (deleted->len, ==, 2);
   g_assert_cmpstr (g_ptr_array_index (deleted, 0), ==, LATER);
   g_assert_cmpstr (g_ptr_array_index (deleted, 1), ==, ID);
 
   /* The caller still holds it, and the store does not. */
-  g_assert_false (varve_store_delete (f->store, backup, TRUE, NULL, NULL, &error));
+  g_assert_false (varve_store_delete (f->store, backup, TRUE, f->state, NULL, NULL, &error));
   g_assert_error (error, VARVE_ERROR, VARVE_ERROR_NOT_FOUND);
   g_assert_nonnull (strstr (error->message, ID));
   g_clear_error (&error);
   g_assert_false (varve_store_verify (f->store, backup, NULL, NULL, &problems, NULL, &error));
   g_assert_error (error, VARVE_ERROR, VARVE_ERROR_NOT_FOUND);
   g_assert_null (problems);
+}
+
+static void
+save_record (const Fixture *f, VarvePhase phase)
+{
+  g_autoptr (GError) error = NULL;
+  g_autoptr (VarveStateDir) state = varve_state_dir_open (f->state, &error);
+  g_autoptr (VarveRecord) record = varve_record_new ("0123456789abcdef");
+
+  g_assert_no_error (error);
+  record->phase = phase;
+  record->uri = g_strdup ("image:");
+  record->domain = g_strdup ("web01");
+  record->uuid = g_strdup (UUID);
+  record->owner = g_strdup ("varve-1f0c77ab");
+  record->backup = g_strdup (LATER);
+  varve_record_save (record, state, &error);
+  g_assert_no_error (error);
+}
+
+/* Only what disks are yet to be finished with stays, and what it builds on. */
+static void
+test_wanted (Fixture *f, gconstpointer data)
+{
+  static const struct {
+    VarvePhase phase;
+    const char *what; /* NULL: it may go */
+  } cases[] = {
+    { VARVE_PHASE_STARTED, NULL },
+    { VARVE_PHASE_REVERTING, "the revert of domain 'web01'" },
+    { VARVE_PHASE_HALTED, NULL },
+    { VARVE_PHASE_REVERTED, NULL },
+    { VARVE_PHASE_PREPARING, NULL },
+    { VARVE_PHASE_BOOTING, "the instant restore of" },
+    { VARVE_PHASE_FILLING, "the instant restore of domain 'web01'" },
+  };
+
+  for (gsize i = 0; i < G_N_ELEMENTS (cases); i++) {
+    g_autoptr (VarveBackup) first = find (f, ID);
+    g_autoptr (VarveBackup) later = find (f, LATER);
+    g_autoptr (GError) error = NULL;
+
+    save_record (f, cases[i].phase);
+    if (!cases[i].what) {
+      g_assert_true (varve_store_delete (f->store, later, FALSE, f->state, NULL, NULL, &error));
+      g_assert_no_error (error);
+      add_backup (f, LATER, ID);
+      continue;
+    }
+    g_assert_false (varve_store_delete (f->store, first, TRUE, f->state, NULL, NULL, &error));
+    g_assert_error (error, VARVE_ERROR, VARVE_ERROR_BUSY);
+    g_assert_nonnull (strstr (error->message, cases[i].what));
+    g_assert_nonnull (strstr (error->message, LATER));
+    g_object_unref (find (f, LATER));
+  }
 }
 
 static void
@@ -156,7 +216,7 @@ test_not_opened (void)
   g_assert_false (varve_store_verify (store, NULL, NULL, NULL, &problems, NULL, &error));
   g_assert_error (error, VARVE_ERROR, VARVE_ERROR_USAGE);
   g_clear_error (&error);
-  g_assert_false (varve_store_delete (store, backup, FALSE, NULL, NULL, &error));
+  g_assert_false (varve_store_delete (store, backup, FALSE, NULL, NULL, NULL, &error));
   g_assert_error (error, VARVE_ERROR, VARVE_ERROR_USAGE);
 }
 
@@ -173,7 +233,7 @@ test_empty_backup (Fixture *f, gconstpointer data)
   g_assert_false (varve_store_verify (f->store, backup, NULL, NULL, &problems, NULL, &error));
   g_assert_error (error, VARVE_ERROR, VARVE_ERROR_NOT_FOUND);
   g_clear_error (&error);
-  g_assert_false (varve_store_delete (f->store, backup, TRUE, NULL, NULL, &error));
+  g_assert_false (varve_store_delete (f->store, backup, TRUE, f->state, NULL, NULL, &error));
   g_assert_error (error, VARVE_ERROR, VARVE_ERROR_NOT_FOUND);
 }
 
@@ -224,6 +284,7 @@ main (int argc, char **argv)
 {
   g_test_init (&argc, &argv, NULL);
   ADD ("/store/deleted", test_deleted);
+  ADD ("/store/wanted", test_wanted);
   ADD ("/store/disk-outlives", test_disk_outlives);
   ADD ("/store/empty-backup", test_empty_backup);
   ADD ("/store/made-once", test_made_once);
