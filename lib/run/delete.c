@@ -37,27 +37,32 @@ may_go (const char *backup, gpointer data, GError **error)
     if (what && g_strcmp0 (record->backup, backup) == 0)
       return varve_throw (error, VARVE_ERROR_BUSY,
                           "Backup %s cannot be deleted now: the %s of domain '%s' is not done with "
-                          "it. Where that was "
-                          "cut off, run 'varve recover' first.",
+                          "it. Where that was cut off, run 'varve recover' first.",
                           backup, what, record->domain);
   }
   return true;
 }
 
-/* Those that can be read. (transfer full) */
+/* One that cannot be read may be in want of any backup. (transfer full) */
 static GPtrArray *
-load_records (const VarveStateDir *state)
+load_records (const VarveStateDir *state, GError **error)
 {
-  g_autoptr (GPtrArray) ids = varve_record_list (state, NULL);
-  GPtrArray *records = g_ptr_array_new_with_free_func ((GDestroyNotify)varve_record_free);
+  g_autoptr (GPtrArray) ids = varve_record_list (state, error);
+  g_autoptr (GPtrArray) records =
+      g_ptr_array_new_with_free_func ((GDestroyNotify)varve_record_free);
 
   for (guint i = 0; ids && i < ids->len; i++) {
-    VarveRecord *record = varve_record_load (state, g_ptr_array_index (ids, i), NULL);
+    g_autoptr (GError) local = NULL;
+    VarveRecord *record = varve_record_load (state, g_ptr_array_index (ids, i), &local);
 
-    if (record)
+    if (record) {
       g_ptr_array_add (records, record);
+    } else if (!varve_error_matches (local, VARVE_ERROR_NOT_FOUND)) {
+      g_propagate_prefixed_error (error, g_steal_pointer (&local), "No backup is deleted: ");
+      return NULL;
+    }
   }
-  return records;
+  return ids ? g_steal_pointer (&records) : NULL;
 }
 
 gboolean
@@ -69,10 +74,9 @@ varve_store_delete (VarveStore *store, VarveBackup *backup, gboolean with_depend
   g_autoptr (GPtrArray) records = NULL;
 
   g_return_val_if_fail (VARVE_IS_STORE (store) && VARVE_IS_BACKUP (backup), FALSE);
-  /* Who cannot use the state directory has put nothing back with it either. */
-  state = varve_state_dir_open (state_directory, NULL);
+  state = varve_state_dir_open (state_directory, error);
   if (state)
-    records = load_records (state);
-  return varve_store_remove (store, backup, with_dependents, state ? may_go : NULL, records,
-                             out_deleted, cancellable, error);
+    records = load_records (state, error);
+  return records != NULL && varve_store_remove (store, backup, with_dependents, may_go, records,
+                                                out_deleted, cancellable, error);
 }

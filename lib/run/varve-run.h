@@ -136,7 +136,7 @@ VARVE_API gboolean varve_recover (const char *state_directory, gboolean dry_run,
  * Removes a backup.
  *
  * Errors: %VARVE_ERROR_BUSY when a guest runs on one that is to go, or the session records of @state_directory say that a
- * revert or an instant restore is to be finished with it.
+ * revert or an instant restore is to be finished with it. A record that cannot be read is an error: it may say so.
  *
  * Returns: %TRUE when it is gone; %FALSE with @error set
  *

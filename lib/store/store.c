@@ -417,7 +417,7 @@ refuse_dependents (GPtrArray *ids, GError **error)
 static bool
 may_all_go (GPtrArray *ids, VarveStoreMayGo may_go, gpointer data, GError **error)
 {
-  for (guint i = 0; may_go && i < ids->len; i++)
+  for (guint i = 0; i < ids->len; i++)
     if (!may_go (g_ptr_array_index (ids, i), data, error))
       return false;
   return true;

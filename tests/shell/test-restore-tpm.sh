@@ -95,7 +95,9 @@ set_secret ()
 
 drop_secret ()
 {
-  virsh secret-undefine "$secret" > /dev/null 2>&1 || true
+  if virsh secret-list | grep -q "$secret"; then
+    virsh secret-undefine "$secret"
+  fi
 }
 
 cleanup_fn drop_secret
@@ -135,7 +137,7 @@ cleanup_fn remove_domain "$new"
 # copies: how many TPMs of this host remember just what the backup has. The origin's does not any more, and others come and go.
 copies ()
 {
-  { find "$states" -name tpm2-00.permall -exec cmp -s {} "$tmp/kept.tpm" \; -print 2> /dev/null || true; } | wc -l
+  find "$states" -ignore_readdir_race -name tpm2-00.permall -exec cmp -s {} "$tmp/kept.tpm" \; -print | wc -l
 }
 
 # --- refused: nothing is written ------------------------------------------------------------------

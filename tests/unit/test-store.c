@@ -177,6 +177,30 @@ test_wanted (Fixture *f, gconstpointer data)
   }
 }
 
+/* Where it cannot be told what is wanted, nothing goes. */
+static void
+test_record_damaged (Fixture *f, gconstpointer data)
+{
+  g_autofree char *path = g_build_filename (f->state, "sessions", "0123456789abcdef.session", NULL);
+  g_autofree char *nowhere = g_build_filename (f->dir, "file", "state", NULL);
+  g_autofree char *file = g_path_get_dirname (nowhere);
+  g_autoptr (VarveBackup) later = find (f, LATER);
+  g_autoptr (GError) error = NULL;
+
+  save_record (f, VARVE_PHASE_STARTED);
+  g_file_set_contents (path, "nonsense", -1, &error);
+  g_assert_no_error (error);
+  g_assert_false (varve_store_delete (f->store, later, FALSE, f->state, NULL, NULL, &error));
+  g_assert_true (g_str_has_prefix (error->message, "No backup is deleted: "));
+  g_assert_nonnull (strstr (error->message, "0123456789abcdef"));
+  g_clear_error (&error);
+  g_file_set_contents (file, "", -1, &error);
+  g_assert_no_error (error);
+  g_assert_false (varve_store_delete (f->store, later, FALSE, nowhere, NULL, NULL, &error));
+  g_assert_nonnull (strstr (error->message, "state directory"));
+  g_object_unref (find (f, LATER));
+}
+
 static void
 test_disk_outlives (Fixture *f, gconstpointer data)
 {
@@ -203,6 +227,7 @@ test_not_opened (void)
 {
   g_autoptr (VarveStore) store = g_object_new (VARVE_TYPE_STORE, NULL);
   g_autoptr (VarveBackup) backup = g_object_new (VARVE_TYPE_BACKUP, NULL);
+  g_autofree char *state = g_dir_make_tmp ("varve-store-XXXXXX", NULL);
   g_autoptr (GPtrArray) problems = NULL;
   g_autoptr (GError) error = NULL;
 
@@ -216,8 +241,11 @@ test_not_opened (void)
   g_assert_false (varve_store_verify (store, NULL, NULL, NULL, &problems, NULL, &error));
   g_assert_error (error, VARVE_ERROR, VARVE_ERROR_USAGE);
   g_clear_error (&error);
-  g_assert_false (varve_store_delete (store, backup, FALSE, NULL, NULL, NULL, &error));
+  g_assert_false (varve_store_delete (store, backup, FALSE, state, NULL, NULL, &error));
   g_assert_error (error, VARVE_ERROR, VARVE_ERROR_USAGE);
+  g_clear_error (&error);
+  varve_remove_tree (state, &error);
+  g_assert_no_error (error);
 }
 
 static void
@@ -285,6 +313,7 @@ main (int argc, char **argv)
   g_test_init (&argc, &argv, NULL);
   ADD ("/store/deleted", test_deleted);
   ADD ("/store/wanted", test_wanted);
+  ADD ("/store/record-damaged", test_record_damaged);
   ADD ("/store/disk-outlives", test_disk_outlives);
   ADD ("/store/empty-backup", test_empty_backup);
   ADD ("/store/made-once", test_made_once);
